@@ -1,0 +1,1 @@
+"""Benchmarks of Chainrule, beside PyTorch and JAX where they do the same work: ``python -m benchmarks``."""

@@ -1,0 +1,1 @@
+"""One module per system that runs the workloads; each has ``candidates(workload, threads)``."""

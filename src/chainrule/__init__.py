@@ -1,0 +1,72 @@
+"""Chainrule: a deep-learning system in which one graph is differentiated, compiled to native code and run.
+
+``import chainrule as cr`` loads the array functions and needs NumPy alone; further parts load when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from . import functions as _functions
+from . import methods as _methods  # attaches the methods of Tensor
+from .autograd import enable_grad, grad, is_grad_enabled, jvp, no_grad, set_grad_enabled, value_and_grad, vjp, vmap
+from .dtypes import (
+    DType,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from .dtypes import bool_ as bool
+from .functions import *  # noqa: F403
+from .functions.inspection import array_namespace_info as __array_namespace_info__
+from .linalg import diagonal, dot, einsum, matmul, norm, outer, tensordot, trace, vecdot
+from .tensor import Tensor
+from .tree import tree_flatten, tree_leaves, tree_map, tree_structure, tree_unflatten
+
+tensor = _functions.tensor  # the import system has put the module of this name here
+
+__version__ = "0.1.0"
+__array_api_version__ = "2024.12"
+
+e, inf, nan, newaxis, pi = 2.718281828459045, float("inf"), float("nan"), None, 3.141592653589793
+
+_SUBMODULES = (
+    "autograd", "backends", "cli", "compiler", "config", "data", "errors", "functional", "linalg", "nn", "objectives",
+    "optim", "random", "recipes", "train", "transforms", "tree",
+)  # fmt: skip
+#: names that live in submodules loaded on first use
+_LAZY = {
+    "compile": ("capture", "compile"),
+    "set_num_threads": ("threads", "set_num_threads"),
+    "get_num_threads": ("threads", "get_num_threads"),
+    "explain": ("explain", "explain"),
+    **{
+        name: ("random", name)
+        for name in ("Generator", "bernoulli", "manual_seed", "normal", "permutation", "rand", "randint", "randn",
+                     "randperm", "uniform", "randn_like", "rand_like")
+    },
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        value = getattr(importlib.import_module(f".{module}", __name__), attribute)
+    elif name in _SUBMODULES:
+        return importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_SUBMODULES})

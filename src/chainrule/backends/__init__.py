@@ -1,0 +1,1 @@
+"""Backends: what turns scheduled graphs into values on a device."""

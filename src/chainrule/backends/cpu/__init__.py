@@ -1,0 +1,1 @@
+"""The CPU backend: LLVM IR as text, compiled by llvmlite."""

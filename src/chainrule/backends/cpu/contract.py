@@ -1,0 +1,329 @@
+"""Native code of contractions: register tiles of multiply-adds, with the epilogue on the tile.
+
+``out[b, m, n] = epilogue(sum_k a[b, m, k] * b[b, k, n])``. A tile is `rows` values of m by a few vectors
+along n; the loop over k carries it in registers: each step loads the vectors of b once and broadcasts `rows` scalars of a.
+Every output is one chain of fused multiply-adds in ascending k, in blocks of k whose number depends on K only
+(`compiler/trees.py`), whose sums are added in order: the tile, the panel and the thread change nothing.
+
+The last tile of a range is moved back to end with it, so that it is whole; rows that were
+done already are computed again and not written.
+"""
+
+from __future__ import annotations
+
+from ..base import Value
+from .emit import BodyCode, Function, Int, Point
+from .emit import llvm_type as element_type
+from .loops import axis_range
+from .toolchain import Target
+
+UNROLL = 4
+
+
+class CpuTiles:
+    """Register tiles for a target.
+
+    A tile leaves registers for one row of b and a broadcast of a. Measured: at least 8 accumulators cover the
+    latency of a multiply-add; 8 x 3 and 8 x 2 run at the multiply-add peak, 8 x 1 below it.
+    """
+
+    def __init__(self, target: Target):
+        self.target = target
+
+    def lanes(self, itemsize: int) -> int:
+        return max(1, self.target.vector_bits // (8 * itemsize))
+
+    def tile(self, itemsize: int, vectors: int, rows: int) -> tuple[int, tuple[int, ...]]:
+        if self.target.num_vector_registers < 32:
+            return min(6, rows), _split(vectors, (2, 1)) or (2,)
+        if vectors == 0:
+            return 8, (3,)
+        if vectors == 1:
+            return min(14, rows), (1,)
+        if rows >= 8:
+            return 8, _split(vectors, (3, 2))
+        return rows, _split(vectors, (4, 3) if rows > 2 else (8, 4))
+
+
+def _split(vectors: int, widths: tuple[int, int]) -> tuple[int, ...]:
+    """`vectors` as a sum of panel widths, wide ones first, without a panel of 1 where possible."""
+    wide, narrow = widths
+    count, rest = divmod(vectors, wide)
+    panels = [wide] * count
+    if rest and rest < narrow and panels:
+        panels.pop()
+        rest += wide
+    while rest > 0:
+        panels.append(min(narrow, rest))
+        rest -= panels[-1]
+    return tuple(panels)
+
+
+class Contraction:
+    """Emits one contraction kernel.
+
+    ``static = (batched, lanes, rows, panels, packed, blocked, unrolled k)``; ``extra = (K, block of k, ...)``;
+    accesses 0 and 1 are a and b with the stride of k last, access 2 the partial sums if blocked.
+    Sizes are (batch,) m, n. A packed b has the layout [vector of n][k][lane].
+    """
+
+    def __init__(self, f: Function):
+        self.f = f
+        kernel = f.kernel
+        self.batched, self.lanes, self.rows, self.panels, self.packed, self.blocked, self.unrolled = kernel.static
+        self.axis_m = 1 if self.batched else 0
+        self.axis_n = self.axis_m + 1
+        self.dtype = kernel.accesses[0].dtype
+        self.element = element_type(self.dtype)
+        self.vector = f.builder(self.lanes).llvm_type(self.dtype)
+        self.length = self.unrolled or f.extra(0)
+        widest = max(self.panels, default=1)
+        f.entry.append(f"  %tile = alloca [{self.rows * widest * self.lanes} x {self.element}], align 64")
+
+    def emit(self) -> None:
+        f, body = self.f, self.f.kernel.body
+        point = Point.start(f, body, self.lanes)
+        a, b = f.base(0), f.base(1)
+        partial = f.base(2) if self.blocked else None
+        if not self.batched:
+            self._columns(point, a, b, partial, *axis_range(f, 0))
+            return
+        with f.loop(*axis_range(f, 0)) as loop:
+            here = point.moved(0, loop.index, body)
+            moved = [None if p is None else self._step(p, n, 0, loop.index) for n, p in enumerate((a, b, partial))]
+            self._columns(here, *moved, 0, f.size(1))
+
+    def _step(self, pointer: str, access: int, axis: int, index: Int) -> str:
+        f = self.f
+        return f.advance(pointer, self.dtype, f.mul(f.stride(access, axis), index))
+
+    def _columns(self, point: Point, a: str, b: str, partial: str | None, low: Int, high: Int) -> None:
+        """All panels of columns, for the rows low..high."""
+        f, lanes = self.f, self.lanes
+        size = f.size(self.axis_n)
+
+        def panel(start: Int, width: int, masked: Int | None) -> None:
+            self._panel(point, a, b, partial, low, high, start, width, masked)
+
+        if not isinstance(size, int):
+            widest = self.panels[0]
+            span = widest * lanes
+            whole = f.mul(f.let(f"udiv i64 {size}, {span}"), span)
+            with f.loop(0, whole, span) as loop:
+                panel(loop.index, widest, None)
+            with f.loop(whole, size, lanes) as loop:
+                panel(loop.index, 1, f.minimum(f.sub(size, loop.index), lanes))
+            return
+        rest = size % lanes
+        start = position = 0
+        while position < len(self.panels):
+            width = self.panels[position]
+            count = 1
+            while position + count < len(self.panels) and self.panels[position + count] == width:
+                count += 1
+            position += count
+            last = position == len(self.panels) and rest
+            whole = count - 1 if last else count
+            end = start + whole * width * lanes
+            if whole == 1:
+                panel(start, width, None)
+            elif whole:
+                with f.loop(start, end, width * lanes) as loop:
+                    panel(loop.index, width, None)
+            if last:
+                panel(end, width, rest)
+            start += count * width * lanes
+
+    def _panel(self, point, a, b, partial, low, high, start: Int, width: int, masked: Int | None) -> None:
+        f = self.f
+        if not self.blocked:
+            self._tiles(point, a, b, partial, low, high, start, width, masked, 0, self.length)
+            return
+        with f.loop(0, self.length, f.extra(1)) as loop:
+            stop = f.minimum(f.add(loop.index, f.extra(1)), self.length)
+            self._tiles(point, a, b, partial, low, high, start, width, masked, loop.index, stop)
+
+    def _tiles(self, point, a, b, partial, low, high, start, width, masked, first, last) -> None:
+        f, rows = self.f, self.rows
+        count = f.sub(high, low)
+        whole = f.let(f"icmp sge i64 {count}, {rows}")
+        edge = f.sub(high, rows)
+        with f.when(whole), f.loop(low, high, rows) as loop:
+            top = f.minimum(loop.index, edge)
+            done = f.sub(loop.index, top)
+            self._tile(point, a, b, partial, top, done, rows, start, width, masked, first, last)
+        few = f.let(f"icmp slt i64 {count}, {rows}")
+        with f.when(few), f.loop(low, high) as loop:
+            self._tile(point, a, b, partial, loop.index, 0, 1, start, width, masked, first, last)
+
+    def _tile(self, point, a, b, partial, top, done, rows, start, width, masked, first, last) -> None:
+        """One register tile: rows top.., vectors start.. of this panel, k from first to last."""
+        f, lanes = self.f, self.lanes
+        zero = f.builder(lanes).const(0, self.dtype).ref
+        mask = None if masked is None or self.packed else f.mask(masked, lanes)
+        a_top = self._step(a, 0, self.axis_m, top)
+        a_k, b_k = f.stride(0, self.axis_n + 1), f.stride(1, self.axis_n + 1)
+        if self.packed:
+            vector = f.let(f"udiv i64 {start}, {lanes}") if isinstance(start, str) else start // lanes
+            spans = [f.mul(f.mul(f.add(vector, j), f.extra(0)), lanes) for j in range(width)]
+            columns = [f.advance(b, self.dtype, span) for span in spans]
+            b_k = lanes
+        else:
+            columns = [f.advance(b, self.dtype, f.add(start, j * lanes)) for j in range(width)]
+        a_rows = [f.mul(f.stride(0, self.axis_m), i) for i in range(rows)]
+
+        def step(k: Int, totals: list[str]) -> list[str]:
+            k_a, k_b = f.mul(k, a_k), f.mul(k, b_k)
+            a_here = f.advance(a_top, self.dtype, k_a)
+            builder = f.builder(lanes)
+            vectors = []
+            for j, column in enumerate(columns):
+                pointer = f.advance(column, self.dtype, k_b)
+                vectors.append(f.load(pointer, self.dtype, 1, lanes, mask if j == width - 1 else None))
+            result = []
+            for i in range(rows):
+                scalar = f.let(f"load {self.element}, ptr {f.advance(a_here, self.dtype, a_rows[i])}")
+                broadcast = Value(f.splat(scalar, self.element, lanes), self.dtype)
+                for j in range(width):
+                    result.append(self._multiply_add(builder, broadcast, vectors[j], totals[i * width + j]))
+            return result
+
+        totals = [zero] * (rows * width)
+        if self.unrolled:
+            for k in range(self.unrolled):
+                totals = step(k, totals)
+        else:
+            span = f.sub(last, first)
+            whole = f.add(first, f.let(f"and i64 {span}, {-UNROLL}"))
+            with f.loop(first, whole, UNROLL, [(self.vector, t) for t in totals]) as loop:
+                inside = loop.values
+                for n in range(UNROLL):
+                    inside = step(f.add(loop.index, n), inside)
+                loop.next = inside
+            with f.loop(whole, last, 1, [(self.vector, t) for t in loop.values]) as rest:
+                rest.next = step(rest.index, rest.values)
+            totals = rest.values
+        self._finish(point, partial, top, done, rows, start, width, masked, first, last, totals)
+
+    def _multiply_add(self, builder, a: Value, b: Value, total: str) -> str:
+        c = Value(total, self.dtype)
+        if self.dtype.kind == "f":
+            return builder.fma(a, b, c).ref
+        return builder.add(builder.mul(a, b), c).ref
+
+    def _finish(self, point, partial, top, done, rows, start, width, masked, first, last, totals) -> None:
+        """The tile, by way of the stack, through partial sums and epilogue, row by row from `done` on."""
+        f, lanes, body = self.f, self.lanes, self.f.kernel.body
+        bytes_ = self.dtype.itemsize * lanes
+        for number, total in enumerate(totals):
+            place = f.advance("%tile", self.dtype, number * lanes)
+            f.line(f"store {self.vector} {total}, ptr {place}, align {bytes_}")
+        with f.loop(done, rows) as loop:
+            row = f.add(top, loop.index)
+            here = point.moved(self.axis_m, row, body)
+            line = f.advance("%tile", self.dtype, f.mul(loop.index, width * lanes))
+            partial_row = None if partial is None else self._step(partial, 2, self.axis_m, row)
+            for j in range(width):
+                column = f.add(start, j * lanes)
+                place = f.advance(line, self.dtype, j * lanes)
+                raw = f.let(f"load {self.vector}, ptr {place}, align {bytes_}")
+                mask = f.mask(masked, lanes) if masked is not None and j == width - 1 else None
+                there = here.moved(self.axis_n, column, body)
+                there.mask = mask
+                value = Value(raw, self.dtype)
+                if partial_row is None:
+                    self._epilogue(here, there, value)
+                    continue
+                pointer = f.advance(partial_row, self.dtype, column)
+                before = f.load(pointer, self.dtype, 1, lanes, mask)
+                total = f.builder(lanes).add(before, value)
+                fresh = f.let(f"icmp eq i64 {first}, 0")
+                kept = f.let(f"select i1 {fresh}, {self.vector} {value.ref}, {self.vector} {total.ref}")
+                f.store(Value(kept, self.dtype), pointer, 1, lanes, mask)
+                with f.when(f.let(f"icmp eq i64 {last}, {self.length}")):
+                    self._epilogue(here, there, Value(kept, self.dtype))
+
+    def _epilogue(self, row: Point, point: Point, anchor: Value) -> None:
+        code = BodyCode(self.f, self.f.kernel.body, self.axis_n)
+        code.hoist(row)
+        code.run(point, anchor)
+
+
+def emit_contract(f: Function) -> None:
+    """A contraction kernel (see `Contraction`)."""
+    Contraction(f).emit()
+
+
+# --- packing --------------------------------------------------------------------------------------
+
+
+def emit_pack(f: Function) -> None:
+    """Copy b[(batch,) k, n] into the layout [vector of n][k][lane]; lanes beyond n hold anything.
+
+    Accesses: 0 the operand with strides (batch,) vectors (= lanes * stride of n), k, n; 1 the copy.
+    Sizes are (batch,) vectors, k. ``static = (batched, lanes, whether k is contiguous)``; ``extra = (K, N)``.
+    """
+    kernel = f.kernel
+    batched, lanes, unit = kernel.static
+    axis_v = 1 if batched else 0
+    dtype = kernel.accesses[0].dtype
+
+    def vectors(source: str, result: str, begin: Int, end: Int) -> None:
+        with f.loop(begin, end) as loop:
+            left = f.sub(f.extra(1), f.mul(loop.index, lanes))
+            here = f.advance(source, dtype, f.mul(f.stride(0, axis_v), loop.index))
+            there = f.advance(result, dtype, f.mul(f.mul(loop.index, f.extra(0)), lanes))
+            _pack_vector(f, here, there, f.minimum(left, lanes), lanes, axis_v, unit)
+
+    source, result = f.base(0), f.base(1)
+    if not batched:
+        vectors(source, result, *axis_range(f, 0))
+        return
+    with f.loop(*axis_range(f, 0)) as loop:
+        moved = [f.advance(p, dtype, f.mul(f.stride(n, 0), loop.index)) for n, p in enumerate((source, result))]
+        vectors(*moved, 0, f.size(1))
+
+
+def _pack_vector(
+    f: Function, source: str, result: str, count: Int, lanes: int, axis_v: int, unit: bool
+) -> None:
+    dtype = f.kernel.accesses[0].dtype
+    stride_k: Int = 1 if unit else f.stride(0, axis_v + 1)
+    stride_n = f.stride(0, axis_v + 2)
+    length: Int = f.extra(0)
+    start: Int = 0
+    if unit and lanes > 1:
+        start = f.let(f"and i64 {length}, {-lanes}")
+        edge = f.sub(count, 1)
+        rows = [f.advance(source, dtype, f.mul(f.minimum(r, edge), stride_n)) for r in range(lanes)]
+        with f.loop(0, start, lanes) as loop:
+            block = [f.load(f.advance(row, dtype, loop.index), dtype, 1, lanes).ref for row in rows]
+            place = f.advance(result, dtype, f.mul(loop.index, lanes))
+            for c, vector in enumerate(transpose(f, block, element_type(dtype))):
+                f.store(Value(vector, dtype), f.advance(place, dtype, c * lanes), 1, lanes)
+    mask = f.mask(count, lanes) if lanes > 1 else None
+    with f.loop(start, length) as loop:
+        here = f.advance(source, dtype, f.mul(stride_k, loop.index))
+        value = f.load(here, dtype, stride_n if lanes > 1 else 0, lanes, mask)
+        f.store(value, f.advance(result, dtype, f.mul(loop.index, lanes)), 1, lanes)
+
+
+def transpose(f: Function, rows: list[str], element: str) -> list[str]:
+    """The transpose of a square block held in vectors: log2(n) stages of exchanges."""
+    size = len(rows)
+    vector = f"<{size} x {element}>"
+    step = 1
+    while step < size:
+        result = list(rows)
+        for i in range(size):
+            if i & step:
+                continue
+            a, b = rows[i], rows[i + step]
+            low = [lane if not lane & step else size + lane - step for lane in range(size)]
+            high = [lane + step if not lane & step else size + lane for lane in range(size)]
+            for place, picked in ((i, low), (i + step, high)):
+                chosen = ", ".join(f"i32 {lane}" for lane in picked)
+                result[place] = f.let(f"shufflevector {vector} {a}, {vector} {b}, <{size} x i32> <{chosen}>")
+        rows = result
+        step *= 2
+    return rows

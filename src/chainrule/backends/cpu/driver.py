@@ -1,0 +1,151 @@
+"""The native program driver: LLVM IR that runs whole programs, step by step and region by region, without Python.
+
+A compiled program is data. Everything is an array of int64 words (pointers are addresses), so that Python builds it
+with NumPy; see `build`. ``*`` marks an address.
+
+========  =======================================================================================================
+Kernel    ``void fn(ptr ptrs, ptr args, i64 lo, i64 hi)``: work items ``lo <= i < hi``. ``ptrs`` is the program's
+          table of buffer addresses, ``args`` belongs to the call.
+Call      0 ``fn*``, 1 ``args*``
+Task      0 ``calls*``, 1 ``num_calls``, 2 ``extent``, 3 ``chunk``, 4 ``num_chunks`` (= ceil(extent / chunk));
+          chunk ``c`` runs every call, in order, with ``lo = c*chunk``, ``hi = min(extent, (c+1)*chunk)``
+Region    0 ``tasks*``, 1 ``num_tasks``, 2 ``total_chunks`` (sum over the tasks), 3 ``parallel`` (0 or 1),
+          4 ``best`` (start with 0: the driver keeps the best time of the shared region here); chunks of a parallel
+          region must not depend on each other
+Advance   0 ``ptr_index``, 1 ``stride_bytes``: after each step ``ptrs[ptr_index] += stride_bytes``
+Program   0 ``regions*``, 1 ``num_regions``, 2 ``advances*``, 3 ``num_advances``, 4 ``ptrs*``, 5 ``status*``,
+          6 ``completed``, 7 ``step_ticks`` (both start with 0 and are the driver's). ``completed`` counts the steps
+          that were run since the program was built, also when Ctrl-C interrupted Python; ``step_ticks`` is the time
+          of a step in the last run on several threads. A program must not be run by two threads at once.
+========  =======================================================================================================
+
+``i64 run(Program*, i64 num_steps, Control*, i64 num_threads)`` gives the number of steps it ran. A step runs the
+regions in order and then advances the pointers. The run ends early, always between two steps, if ``status[0]`` is not
+0 (it then runs nothing at all when called again before the status is reset), or when the time for one block is over.
+With a null control block everything runs on the calling thread. The control block, the work-sharing protocol and the
+workers are described in `pool`.
+
+Kernels run with the default floating-point environment (round to nearest, subnormal numbers kept, no traps); the
+caller's is restored.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import driver_ir, toolchain
+
+_ENTRY_POINTS = ("run", "worker", "invite", "ticks")
+
+
+def compile_driver() -> bytes:
+    """Object code of the driver for this machine; may be kept in the disk cache and given to `load`."""
+    return toolchain.compile_ir(driver_ir.text(toolchain.host().architecture))
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The loaded entry points as ctypes functions of plain ints; they release the interpreter lock while they run.
+
+    Attributes:
+        run: ``(program, num_steps, control, num_threads) -> steps``; see the module's description.
+        worker: ``(control, index)``: returns after a bounded time without work.
+        invite: ``(control, program, num_steps) -> 1`` if sleeping workers should be woken for that run.
+        ticks: ``() -> time`` in units of the processor's counter.
+    """
+
+    run: Callable[[int, int, int, int], int]
+    worker: Callable[[int, int], None]
+    invite: Callable[[int, int, int], int]
+    ticks: Callable[[], int]
+
+
+_driver: Driver | None = None
+
+
+def loaded() -> bool:
+    """Whether this process has a driver already."""
+    return _driver is not None
+
+
+def load(code: bytes | None = None) -> Driver:
+    """The driver of this process, loaded once: from ``code`` if given and nothing is loaded yet, else compiled."""
+    global _driver
+    if _driver is None:
+        addresses = toolchain.load(compile_driver() if code is None else code, _ENTRY_POINTS)
+        word = ctypes.c_int64
+        _driver = Driver(
+            run=ctypes.CFUNCTYPE(word, word, word, word, word)(addresses["run"]),
+            worker=ctypes.CFUNCTYPE(None, word, word)(addresses["worker"]),
+            invite=ctypes.CFUNCTYPE(word, word, word, word)(addresses["invite"]),
+            ticks=ctypes.CFUNCTYPE(word)(addresses["ticks"]),
+        )
+    return _driver
+
+
+#: One task for `build`: ``([(function address, argument address), ...], extent, chunk)``.
+TaskSpec = tuple[Sequence[tuple[int, int]], int, int]
+
+
+class Program:
+    """A program in memory: one int64 array holding every structure.
+
+    Attributes:
+        words: the array; words 0..7 are the Program structure. It must outlive every run.
+        address: what `Driver.run` and `pool.Pool.execute` take.
+        parallel: whether any region may be shared between threads.
+    """
+
+    __slots__ = ("address", "parallel", "words")
+
+    def __init__(self, words: np.ndarray, parallel: bool):
+        self.words = words
+        self.address = int(words.ctypes.data)
+        self.parallel = parallel
+
+    @property
+    def completed(self) -> int:
+        """Steps run since the program was built, also those of a run that Ctrl-C interrupted."""
+        return int(self.words[6])
+
+
+def build(
+    regions: Sequence[tuple[bool, Sequence[TaskSpec]]],
+    advances: Sequence[tuple[int, int]],
+    ptrs: np.ndarray,
+    status: np.ndarray,
+) -> Program:
+    """Lay a program out as int64 words.
+
+    Args:
+        regions: in order, ``(parallel, tasks)``; a task is ``(calls, extent, chunk)`` with ``chunk >= 1``.
+        advances: pairs ``(index into ptrs, stride in bytes)``.
+        ptrs, status: int64 arrays that the program reads and writes in place; kept by the caller.
+    """
+    sizes = [sum(5 + 2 * len(calls) for calls, _, _ in tasks) for _, tasks in regions]
+    words = np.zeros(8 + 5 * len(regions) + 2 * len(advances) + sum(sizes), np.int64)
+    base = int(words.ctypes.data)
+    region_at = 8
+    advance_at = region_at + 5 * len(regions)
+    at = advance_at + 2 * len(advances)
+    words[:6] = (
+        base + 8 * region_at, len(regions), base + 8 * advance_at, len(advances), ptrs.ctypes.data, status.ctypes.data
+    )
+    for index, advance in enumerate(advances):
+        words[advance_at + 2 * index : advance_at + 2 * index + 2] = advance
+    for parallel, tasks in regions:
+        first, total = at, 0
+        at += 5 * len(tasks)
+        for index, (calls, extent, chunk) in enumerate(tasks):
+            num_chunks = -(-extent // chunk)
+            words[first + 5 * index : first + 5 * index + 5] = (base + 8 * at, len(calls), extent, chunk, num_chunks)
+            words[at : at + 2 * len(calls)] = [word for call in calls for word in call]
+            at += 2 * len(calls)
+            total += num_chunks
+        words[region_at : region_at + 4] = (base + 8 * first, len(tasks), total, int(parallel))
+        region_at += 5
+    return Program(words, any(parallel for parallel, _ in regions))

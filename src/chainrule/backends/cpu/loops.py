@@ -1,0 +1,374 @@
+"""Native code of elementwise maps, reductions and scatters.
+
+The trees of reductions (which element meets which, in what order) are fixed by `reduction_tree` in
+compiler/trees.py from shapes alone; the code here follows them for any layout.
+"""
+
+from __future__ import annotations
+
+from ...compiler.kernel import LANES, Kernel
+from ...dtypes import DType, bool_, int64
+from ..base import ScalarBuilder, Value
+from .emit import BodyCode, Function, Int, Point
+from .emit import llvm_type as element_type
+
+
+def emit_map(f: Function) -> None:
+    """An elementwise kernel: every element of the space once, the vector axis innermost."""
+    kernel = f.kernel
+    if "scalar" in kernel.static:
+        point = Point.start(f, kernel.body, 1)
+        BodyCode(f, kernel.body, kernel.vector).run(point)
+        return
+    code = BodyCode(f, kernel.body, kernel.vector)
+    axes = [a for a in range(len(kernel.sizes)) if a != kernel.vector]
+
+    def nest(depth: int, point: Point) -> None:
+        if depth == len(axes):
+            begin, end = axis_range(f, kernel.vector)
+            vector_loop(f, code, point, begin, end)
+            return
+        begin, end = axis_range(f, axes[depth])
+        with f.loop(begin, end) as loop:
+            nest(depth + 1, point.moved(axes[depth], loop.index, kernel.body))
+
+    nest(0, Point.start(f, kernel.body, LANES))
+
+
+def axis_range(f: Function, axis: int) -> tuple[Int, Int]:
+    """First and last-plus-one index of an iteration axis in this call."""
+    if axis > 0:
+        return 0, f.size(axis)
+    scale = f.argument(f.layout.scale)
+    return f.mul("%lo", scale), f.mul("%hi", scale)
+
+
+def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int) -> None:
+    """Run `code` for begin..end of its vector axis, `LANES` at a time, the last ones masked."""
+    body, axis, width = code.body, code.vector, point.width
+    code.hoist(point)
+    full = whole_vectors(f, begin, end, width)
+    if not (isinstance(full, int) and full == begin):
+        with f.loop(begin, full, width) as loop:
+            code.run(point.moved(axis, loop.index, body))
+    rest = f.sub(end, full)
+    if isinstance(rest, int):
+        if rest:
+            _masked(f, code, point, full, rest)
+        return
+    some = f.let(f"icmp sgt i64 {rest}, 0")
+    with f.when(some):
+        _masked(f, code, point, full, rest)
+
+
+def whole_vectors(f: Function, begin: Int, end: Int, width: int) -> Int:
+    """The end of the part of begin..end that whole vectors cover."""
+    span = f.sub(end, begin)
+    if isinstance(span, int):
+        return f.add(begin, span // width * width)
+    return f.add(begin, f.let(f"and i64 {span}, {-width}"))
+
+
+def _masked(f: Function, code: BodyCode, point: Point, start: Int, count: Int) -> None:
+    last = point.moved(code.vector, start, code.body)
+    last.mask = f.mask(count, point.width)
+    code.run(last)
+
+
+# --- reductions -----------------------------------------------------------------------------------
+
+
+def combine(builder: ScalarBuilder, name: str, a: Value, b: Value) -> Value:
+    """One step of the reduction called `name`."""
+    if name == "sum":
+        return builder.add(a, b)
+    if name == "prod":
+        return builder.mul(a, b)
+    if name == "max":
+        return builder.or_(a, b) if a.dtype is bool_ else builder.maximum(a, b)
+    if name == "min":
+        return builder.and_(a, b) if a.dtype is bool_ else builder.minimum(a, b)
+    return builder.or_(a, b) if name == "any" else builder.and_(a, b)
+
+
+def identity(name: str, dtype: DType) -> bool | int | float:
+    """What a reduction starts from."""
+    if name in ("sum", "prod"):
+        return 0 if name == "sum" else 1
+    if name in ("any", "all"):
+        return name == "all"
+    if dtype.kind == "b":
+        return name == "min"
+    largest = name == "min"
+    if dtype.kind == "f":
+        return float("inf") if largest else float("-inf")
+    bits = dtype.itemsize * 8 - (dtype.kind == "i")
+    return 2**bits - 1 if largest else (-(2**bits) if dtype.kind == "i" else 0)
+
+
+def emit_reduce(f: Function) -> None:
+    """A reduction. ``static = (name, reduced axis, lanes, block, short, value)``.
+
+    `inner` computes the element that goes in (its value number `value`), `body` works on the result. With 16 lanes
+    the reduced axis is the vector axis; with 1 a kept axis is, and each lane is a chain of its own.
+    """
+    kernel = f.kernel
+    reduced, lanes = kernel.static[1], kernel.static[2]
+    if kernel.static[0] in ("argmax", "argmin"):
+        work = _arg_chain
+    else:
+        work = _lanes if lanes > 1 else _chain
+    axes = [a for a in range(len(kernel.sizes)) if a not in (reduced, kernel.vector)]
+
+    def nest(depth: int, inner: Point, outer: Point) -> None:
+        if depth == len(axes):
+            if lanes > 1:
+                work(f, inner, outer)
+            else:
+                _kept_vectors(f, inner, outer, work)
+            return
+        begin, end = axis_range(f, axes[depth])
+        with f.loop(begin, end) as loop:
+            moved = inner.moved(axes[depth], loop.index, kernel.inner)
+            nest(depth + 1, moved, outer.moved(axes[depth], loop.index, kernel.body))
+
+    nest(0, Point.start(f, kernel.inner, LANES), Point.start(f, kernel.body, 1 if lanes > 1 else LANES))
+
+
+def _lanes(f: Function, inner: Point, outer: Point) -> None:
+    """Blocks of 16 lanes each: lane l adds elements l, l+16, ...; lanes meet pairwise; blocks in order."""
+    kernel = f.kernel
+    name, reduced, _, block, _, value = kernel.static
+    length = f.extra(0)
+    code = BodyCode(f, kernel.inner, reduced)
+    code.hoist(inner)
+    dtype = _value_dtype(f, kernel.inner, value)
+    wide, narrow = f.builder(LANES), f.builder(1)
+    start_wide, start_narrow = wide.const(identity(name, dtype), dtype), narrow.const(identity(name, dtype), dtype)
+    vector, element = wide.llvm_type(dtype), element_type(dtype)
+    with f.loop(0, length, block, [(element, start_narrow.ref)]) as blocks:
+        stop = f.minimum(f.add(blocks.index, block), length)
+        full = whole_vectors(f, blocks.index, stop, LANES)
+        with f.loop(blocks.index, full, LANES, [(vector, start_wide.ref)]) as loop:
+            element_value = code.run(inner.moved(reduced, loop.index, kernel.inner))[value]
+            loop.next = [combine(wide, name, Value(loop.values[0], dtype), element_value).ref]
+        before = f.block
+        rest = f.sub(stop, full)
+        some = f.let(f"icmp sgt i64 {rest}, 0")
+        with f.when(some):
+            last = inner.moved(reduced, full, kernel.inner)
+            last.mask = f.mask(rest, LANES)
+            element_value = code.run(last)[value]
+            kept = f.let(f"select <{LANES} x i1> {last.mask}, {vector} {element_value.ref}, {vector} {start_wide.ref}")
+            added = combine(wide, name, Value(loop.values[0], dtype), Value(kept, dtype)).ref
+            inside = f.block
+        total = f.let(f"phi {vector} [ {loop.values[0]}, %{before} ], [ {added}, %{inside} ]")
+        one = pairwise(f, name, total, dtype)
+        blocks.next = [combine(narrow, name, Value(blocks.values[0], dtype), one).ref]
+    BodyCode(f, kernel.body, reduced).run(outer, Value(blocks.values[0], dtype))
+
+
+def pairwise(f: Function, name: str, vector: str, dtype: DType) -> Value:
+    """The lanes of `vector` combined in halves: l with l + n/2, and so on."""
+    element, width = element_type(dtype), LANES
+    while width > 1:
+        half = width // 2
+        kind = f"<{width} x {element}>"
+        parts = []
+        for first in (0, half):
+            picked = ", ".join(f"i32 {first + n}" for n in range(half))
+            parts.append(f.let(f"shufflevector {kind} {vector}, {kind} poison, <{half} x i32> <{picked}>"))
+        if half == 1:
+            parts = [f.let(f"extractelement <1 x {element}> {part}, i64 0") for part in parts]
+        joined = combine(f.builder(half), name, Value(parts[0], dtype), Value(parts[1], dtype))
+        vector, width = joined.ref, half
+    return Value(vector, dtype)
+
+
+def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
+    """Vectors along the kept vector axis; `work` reduces one of them."""
+    kernel = f.kernel
+    axis = kernel.vector
+    begin, end = axis_range(f, axis)
+    full = whole_vectors(f, begin, end, LANES)
+
+    def at(index: Int, mask_count: Int | None) -> None:
+        here, there = inner.moved(axis, index, kernel.inner), outer.moved(axis, index, kernel.body)
+        if mask_count is not None:
+            here.mask = there.mask = f.mask(mask_count, LANES)
+        work(f, here, there)
+
+    if not (isinstance(full, int) and full == begin):
+        with f.loop(begin, full, LANES) as loop:
+            at(loop.index, None)
+    rest = f.sub(end, full)
+    if isinstance(rest, int):
+        if rest:
+            at(full, rest)
+        return
+    with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
+        at(full, rest)
+
+
+def _reduction_length(f: Function) -> Int:
+    """The reduced extent: a constant only if it is short and specialised, to unroll."""
+    kernel = f.kernel
+    return kernel.sizes[kernel.static[1]] if kernel.static[4] else f.extra(0)
+
+
+def _chain(f: Function, inner: Point, outer: Point) -> None:
+    """Each lane one output: elements in order, in blocks whose sums are added in order."""
+    kernel = f.kernel
+    name, reduced, _, block, _, value = kernel.static
+    length = _reduction_length(f)
+    dtype = _value_dtype(f, kernel.inner, value)
+    builder = f.builder(LANES)
+    start = builder.const(identity(name, dtype), dtype)
+    vector = builder.llvm_type(dtype)
+
+    def step(index: Int, total: str) -> str:
+        here = inner.moved(reduced, index, kernel.inner)
+        here.mask = inner.mask
+        code = BodyCode(f, kernel.inner, kernel.vector)
+        code.hoist(here)
+        return combine(builder, name, Value(total, dtype), code.run(here)[value]).ref
+
+    if isinstance(length, int):
+        result = start.ref
+        for index in range(length):
+            result = step(index, result)
+    else:
+        with f.loop(0, length, block, [(vector, start.ref)]) as blocks:
+            stop = f.minimum(f.add(blocks.index, block), length)
+            with f.loop(blocks.index, stop, 1, [(vector, start.ref)]) as loop:
+                loop.next = [step(loop.index, loop.values[0])]
+            total = combine(builder, name, Value(blocks.values[0], dtype), Value(loop.values[0], dtype))
+            blocks.next = [total.ref]
+        result = blocks.values[0]
+    epilogue = BodyCode(f, kernel.body, kernel.vector)
+    epilogue.hoist(outer)
+    epilogue.run(outer, Value(result, dtype))
+
+
+def _arg_chain(f: Function, inner: Point, outer: Point) -> None:
+    """Position of the first extreme element of each lane; NaN counts as extreme."""
+    kernel = f.kernel
+    name, reduced, _, _, _, value = kernel.static
+    dtype = _value_dtype(f, kernel.inner, value)
+    b = f.builder(LANES)
+    vector, index_vector = b.llvm_type(dtype), b.llvm_type(int64)
+    flag = f"<{LANES} x i1>"
+    length = f.extra(0)
+
+    def element(index: Int) -> Value:
+        here = inner.moved(reduced, index, kernel.inner)
+        here.mask = inner.mask
+        code = BodyCode(f, kernel.inner, kernel.vector)
+        code.hoist(here)
+        return code.run(here)[value]
+
+    first = element(0)
+    zero = b.const(0, int64).ref
+    with f.loop(1, length, 1, [(vector, first.ref), (index_vector, zero)]) as loop:
+        best, x = Value(loop.values[0], dtype), element(loop.index)
+        if dtype.kind == "b":
+            less = b.and_(b.not_(best), x) if name == "argmax" else b.and_(best, b.not_(x))
+        else:
+            less = b.gt(x, best) if name == "argmax" else b.lt(x, best)
+        if dtype.kind == "f":
+            less = b.or_(less, b.and_(b.ne(x, x), b.eq(best, best)))
+            less = b.and_(less, b.eq(best, best))
+        here = f.splat(loop.index, "i64", LANES)
+        taken = f.let(f"select {flag} {less.ref}, {vector} {x.ref}, {vector} {best.ref}")
+        place = f.let(f"select {flag} {less.ref}, {index_vector} {here}, {index_vector} {loop.values[1]}")
+        loop.next = [taken, place]
+    epilogue = BodyCode(f, kernel.body, kernel.vector)
+    epilogue.hoist(outer)
+    epilogue.run(outer, Value(loop.values[1], int64))
+
+
+def _value_dtype(f: Function, body, value: int) -> DType:
+    return body_dtypes(f.kernel, body)[value]
+
+
+def body_dtypes(kernel: Kernel, body) -> list[DType]:
+    """Dtype of every value of a body."""
+    result: list[DType] = []
+    for instruction in body.code:
+        kind = instruction[0]
+        if kind in ("load", "take"):
+            result.append(kernel.accesses[instruction[1]].dtype)
+        elif kind in ("scalar", "const"):
+            result.append(instruction[2])
+        elif kind == "index":
+            result.append(int64)
+        elif kind == "op":
+            result.append(instruction[3])
+        elif kind == "check":
+            result.append(result[instruction[1]])
+        elif kind == "random":
+            result.append(instruction[1].result_dtype)
+        else:
+            result.append(int64)
+    return result
+
+
+# --- scatter --------------------------------------------------------------------------------------
+
+
+def emit_scatter(f: Function) -> None:
+    """Add updates at indices, in the order of the indices: accesses (result, indices, updates).
+
+    Axis 1 runs over index positions one after another; every other axis is independent. `body` has the code
+    load index, check; ``extra = (check number, size, stride of the indexed axis)``.
+    """
+    kernel = f.kernel
+    vector = kernel.vector
+    axes = [0, 1] + [a for a in range(2, len(kernel.sizes)) if a != vector]
+    result_dtype = kernel.accesses[0].dtype
+    code = BodyCode(f, kernel.body, vector)
+    indices_vary = kernel.accesses[1].strides[vector] != 0
+
+    def add_at(point: Point, offset: str | None) -> None:
+        width = point.width
+        builder = f.builder(width)
+        update = f.load(point.pointer(2), result_dtype, f.stride(2, vector), width, point.mask)
+        pointer = point.pointer(0)
+        if offset is not None:
+            pointer = f.advance(pointer, result_dtype, offset)
+        old = f.load(pointer, result_dtype, f.stride(0, vector), width, point.mask)
+        f.store(builder.add(old, update), pointer, f.stride(0, vector), width, point.mask)
+
+    def lanes(point: Point) -> None:
+        begin, end = 0, f.size(vector)
+        if indices_vary:
+            with f.loop(begin, end) as loop:
+                here = point.moved(vector, loop.index, kernel.body)
+                here.width = 1
+                add_at(here, row(here))
+            return
+        offset = row(Point(f, point.pointers, point.indices, 1))
+        full = whole_vectors(f, begin, end, LANES)
+        with f.loop(begin, full, LANES) as loop:
+            add_at(point.moved(vector, loop.index, kernel.body), offset)
+        rest = f.sub(end, full)
+        some = f"{'true' if rest > 0 else 'false'}" if isinstance(rest, int) else f.let(f"icmp sgt i64 {rest}, 0")
+        with f.when(some):
+            last = point.moved(vector, full, kernel.body)
+            last.mask = f.mask(rest, LANES)
+            add_at(last, offset)
+
+    def row(point: Point) -> str:
+        index = f.load(point.pointer(1), kernel.accesses[1].dtype, 0, 1)
+        place = code._safe(index, f.extra(1), f.extra(0), point)
+        return str(f.mul(place, f.extra(2)))
+
+    def nest(depth: int, point: Point) -> None:
+        if depth == len(axes):
+            lanes(point)
+            return
+        begin, end = axis_range(f, axes[depth])
+        with f.loop(begin, end) as loop:
+            nest(depth + 1, point.moved(axes[depth], loop.index, kernel.body))
+
+    nest(0, Point.start(f, kernel.body, LANES))

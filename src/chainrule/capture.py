@@ -1,0 +1,645 @@
+"""`compile`: a Python function on tensors and state as one native program, and loops of it.
+
+The function is run once on placeholders for every combination of argument types and guards (see `trace`); the graph of
+everything it returns and writes is compiled together. A call binds memory, runs, and updates the cells: those that
+nothing else holds in place.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import runtime
+from .dtypes import BY_NAME, as_dtype, default_float
+from .errors import CompileError, ConfigError, DTypeError, ShapeError
+from .graph.node import Node, topological
+from .ops.base import emit, primitive
+from .ops.leaf import placeholder
+from .order import epoch_order
+from .tensor import NOT_STORED, Tensor, bump, state, version
+from .trace import Cell, Trace
+from .tree import tree_flatten, tree_unflatten
+
+_CONSTANT = primitive("constant")
+#: references to a node and to an array that only their cell holds, counted inside `_own`
+_SOLE_NODE, _SOLE_ARRAY = 3, 3
+#: programs for one function after which a warning says what keeps changing
+MANY_PROGRAMS = 8
+#: bytes of row numbers that one native loop over epochs is given at a time
+ORDER_BYTES = 16 << 20
+
+
+class Leaf:
+    """Where an input of the program comes from: ("arg", n), ("cell", Cell), ("lifted", getter) or ("constant", array)."""
+
+    __slots__ = ("array", "cell", "getter", "kind", "number")
+
+    def __init__(self, kind: str, number: int = -1, cell: Any = None, getter: Any = None, array: Any = None):
+        self.kind = kind
+        self.number = number
+        self.cell = cell
+        self.getter = getter
+        self.array = array
+
+
+class Compiled:
+    """One program of a compiled function: its inputs, outputs, cells, and the plan."""
+
+    def __init__(self, trace: Trace, arguments: list[Node], outputs: Any, keep_grads: bool):
+        leaves, self.definition = tree_flatten(outputs)
+        self.returned: list[Any] = []
+        nodes: list[Node] = []
+        for leaf in leaves:
+            if isinstance(leaf, Tensor):
+                self.returned.append(len(nodes))
+                nodes.append(leaf._node if leaf._trace is trace else trace.read(leaf))
+            else:
+                self.returned.append((leaf,))
+        self.num_returned = len(nodes)
+        self.written: list[tuple[Cell, int]] = []
+        self.dropped: list[tuple[Tensor, Any]] = []
+        self.accumulates = False
+        for cell in trace.cells.values():
+            if cell.written:
+                self._write(cell, trace, nodes, keep_grads)
+        for _, number in self.written:
+            node = nodes[number]
+            if node.op.name == "stop_gradient" and node.value is None:
+                nodes[number] = node.inputs[0]
+        inputs = {id(cell.input): Leaf("cell", cell=cell) for cell in trace.cells.values() if cell.input is not None}
+        inputs |= {id(node): Leaf("lifted", getter=getter) for getter, node in trace.lifted}
+        inputs |= {id(node): Leaf("arg", number) for number, node in enumerate(arguments)}
+        order = topological(nodes)
+        present = {id(node) for node in order}
+        first = [c.input for c, _ in self.written if c.input is not None and id(c.input) not in present]
+        self.order = first + order
+        self.nodes = nodes
+        self.leaves: list[Leaf] = []
+        place: dict[int, int] = {}
+        for node in self.order:
+            if node.value is not None or node.op.name in ("placeholder", "constant"):
+                place[id(node)] = len(self.leaves)
+                leaf = inputs.get(id(node))
+                if leaf is None:
+                    if node.value is None:
+                        raise CompileError(f"a placeholder of another trace was used\nrecorded at {node.location}")
+                    leaf = Leaf("constant", array=node.value)
+                self.leaves.append(leaf)
+        self.in_place: dict[int, int] = {}
+        for cell, number in self.written:
+            if cell.input is not None and (cell.input.shape, cell.input.dtype) == (nodes[number].shape, nodes[number].dtype):
+                self.in_place[number] = place[id(cell.input)]
+        self.fresh = [(cell, number) for cell, number in self.written if number not in self.in_place]
+        self.lifted = [(n, leaf.getter) for n, leaf in enumerate(self.leaves) if leaf.kind == "lifted"]
+        self.arguments = [(n, leaf.number) for n, leaf in enumerate(self.leaves) if leaf.kind == "arg"]
+        changed = {self.in_place[n] for n in self.in_place}
+        self.cells = [(n, leaf.cell, n in changed) for n, leaf in enumerate(self.leaves) if leaf.kind == "cell"]
+        self.guards = trace.guards
+        self.cell_types = [
+            (cell, cell.input.shape, cell.input.dtype) for cell in trace.cells.values() if cell.input is not None
+        ]
+        self.grad_states = [
+            (c.tensor, _slot_state(c.initial)) for c in trace.cells.values() if c.is_grad and not c.overwritten
+        ]
+        self.scalar_values: list[Any] = []
+        self._programs: dict[Any, Any] = {}
+        self.plan: Any = None
+        self.version = -1
+
+    def _write(self, cell: Cell, trace: Trace, nodes: list[Node], keep_grads: bool) -> None:
+        if not cell.is_grad:
+            assert cell.current is not None
+            self.written.append((cell, len(nodes)))
+            nodes.append(cell.current)
+            return
+        final = cell.current_grad
+        if final is None:
+            self.dropped.append((cell.tensor, None))
+        elif cell.consumed and cell.overwritten and not keep_grads:
+            self.dropped.append((cell.tensor, NOT_STORED))
+        else:
+            node = final._node if final._trace is trace else trace.read(final)
+            self.written.append((cell, len(nodes)))
+            nodes.append(node)
+            self.accumulates = self.accumulates or not cell.overwritten
+
+    # --- validity ---------------------------------------------------------------------------------
+
+    def holds(self) -> bool:
+        """Whether everything that this program was traced under is still so."""
+        now = version()
+        if now == self.version:
+            return True
+        for getter, value in self.guards:
+            if getter() != value:
+                return False
+        for tensor, was in self.grad_states:
+            if _slot_state(tensor._grad) != was:
+                return False
+        for cell, shape, dtype in self.cell_types:
+            holder = cell.holder()
+            if holder is None or holder is NOT_STORED:
+                return False
+            node = holder._node
+            if node.shape != shape or node.dtype is not dtype:
+                return False
+        self.version = now
+        return True
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def program(self, advances: tuple[tuple[str, int, int], ...] = ()) -> Any:
+        """The program whose arguments or results, ("leaf" or "output", number, bytes), advance after each step."""
+        found = self._programs.get(advances)
+        if found is None:
+            from .compiler.program import Program
+
+            if self.plan is None:
+                first = runtime.compile_nodes(self.order, self.nodes, True, self.in_place)
+                self.plan = first.plan
+                self._programs[()] = first
+                self.scalar_values = [value for value, _ in self.plan.scalars]
+                if not advances:
+                    return first
+            base = self._programs[()]
+            moves = []
+            for kind, number, step in advances:
+                slots = base.leaf_slots[number] if kind == "leaf" else base.output_slots[number]
+                moves += [(slot, step) for slot in slots]
+            found = self._programs[advances] = Program(self.plan, moves)
+        return found
+
+    def bind(self, program: Any, instance: Any, arguments: Sequence[Any]) -> list[Any]:
+        """Point the instance's table at the inputs; returns what has to stay alive while it runs."""
+        table, slots = instance.table, program.leaf_slots
+        alive: list[Any] = [None] * len(self.leaves)
+        for number, cell, changed in self.cells:
+            holder = cell.tensor._grad if cell.is_grad else cell.tensor
+            node = holder._node
+            if node.value is None:
+                runtime.evaluate([node])
+            if changed and (
+                sys.getrefcount(node) > _SOLE_NODE or sys.getrefcount(node.value) > _SOLE_ARRAY - 1 or not _owned(node)
+            ):
+                node = _own(holder, node)
+            alive[number] = array = node.value
+            where = array.__array_interface__["data"][0]
+            for slot in slots[number]:
+                table[slot] = where
+        for number, argument in self.arguments:
+            alive[number] = array = arguments[argument]
+            where = array.__array_interface__["data"][0]
+            for slot in slots[number]:
+                table[slot] = where
+        for number, getter in self.lifted:
+            alive[number] = array = np.array(getter(), np.float64)
+            where = array.__array_interface__["data"][0]
+            for slot in slots[number]:
+                table[slot] = where
+        for number, leaf in enumerate(self.leaves):
+            if leaf.kind == "constant":
+                alive[number] = leaf.array
+                for slot in slots[number]:
+                    table[slot] = leaf.array.__array_interface__["data"][0]
+        return alive
+
+    def execute(
+        self, arguments: Sequence[Any], steps: int, stacked: list[np.ndarray | None], start: int, moves: tuple = ()
+    ) -> list[np.ndarray]:
+        """Run `steps` steps; outputs that `stacked` has an array for go to its rows from `start` on."""
+        advances = list(moves)
+        if steps > 1 or moves:
+            for number, array in enumerate(stacked):
+                if array is not None:
+                    advances.append(("output", number, array[0].nbytes if len(array) else 0))
+        program = self.program(tuple(advances))
+        instance = program.acquire()
+        try:
+            alive = self.bind(program, instance, arguments)
+            outputs: list[np.ndarray] = []
+            from .compiler.program import aligned_empty
+
+            for number, (shape, dtype) in enumerate(program.plan.outputs):
+                if number in self.in_place:
+                    outputs.append(alive[self.in_place[number]])
+                    continue
+                target = stacked[number] if number < len(stacked) else None
+                array = aligned_empty(shape, dtype.numpy) if target is None else target[start]
+                outputs.append(array)
+                for slot in program.output_slots[number]:
+                    instance.table[slot] = array.__array_interface__["data"][0]
+            instance.set_scalars(self.scalar_values, program.floating)
+            program.execute(instance, alive, outputs, steps)
+        finally:
+            program.release(instance)
+        for cell, number in self.fresh:
+            array = outputs[number]
+            array.flags.writeable = False
+            node = Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array)
+            if cell.is_grad:
+                cell.tensor._grad = _outside(node)
+                bump()
+            else:
+                cell.tensor._node = cell.tensor._leaf_node(node) if cell.tensor._leaf else node
+        for tensor, slot in self.dropped:
+            tensor._grad = slot
+        return outputs
+
+    def results(self, outputs: Sequence[np.ndarray]) -> Any:
+        """What the function returns, given the values of its outputs."""
+        leaves = []
+        for entry in self.returned:
+            if isinstance(entry, tuple):
+                leaves.append(entry[0])
+            else:
+                array = outputs[entry]
+                if array.flags.writeable:
+                    array.flags.writeable = False
+                leaves.append(Tensor(Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array)))
+        return tree_unflatten(self.definition, leaves)
+
+
+def _slot_state(grad: Any) -> str:
+    return "empty" if grad is None else "not stored" if grad is NOT_STORED else "there"
+
+
+def _owned(node: Node) -> bool:
+    return True
+
+
+def _outside(node: Node) -> Tensor:
+    trace, state.trace = state.trace, None
+    try:
+        return Tensor(node)
+    finally:
+        state.trace = trace
+
+
+def _own(holder: Tensor, node: Node) -> Node:
+    """Give `holder` storage of its own, since something else holds what it has."""
+    from .compiler.program import aligned_empty
+
+    value = node.value
+    assert value is not None
+    array = aligned_empty(value.shape, value.dtype)
+    array[...] = value
+    array.flags.writeable = False
+    fresh = Node(_CONSTANT, (), node.shape, node.dtype, array, False, node.where)
+    holder._node = holder._leaf_node(fresh) if holder._leaf else fresh
+    return holder._node
+
+
+class CompiledFunction:
+    """What `compile` returns: call it like the function; `repeat` and `epochs` run loops of it natively."""
+
+    def __init__(self, function: Callable[..., Any], keep_grads: bool = False):
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._keep_grads = keep_grads
+        self._entries: dict[Any, list[Compiled]] = {}
+        self._names = _captured_names(function)
+        self._seen: dict[Any, tuple] = {}
+        self._warned = False
+
+    # --- finding the program ----------------------------------------------------------------------
+
+    def _split(self, args: tuple, kwargs: dict) -> tuple[Any, list[Any], Any, list[Any]]:
+        """Key of the argument types, arrays, tree definition and leaves of a call."""
+        if not kwargs:
+            arrays = []
+            key: list[Any] = []
+            for value in args:
+                if type(value) is Tensor:
+                    node = value._node
+                    array = node.value
+                    if array is None:
+                        runtime.evaluate([node])
+                        array = node.value
+                elif type(value) is np.ndarray and value.dtype in _DTYPES:
+                    array = value if value.flags.c_contiguous else np.ascontiguousarray(value)
+                else:
+                    break
+                arrays.append(array)
+                key.append(array.shape)
+                key.append(array.dtype)
+            else:
+                return tuple(key), arrays, None, list(args)
+        leaves, definition = tree_flatten((args, kwargs))
+        arrays, key = [], [repr(definition)]
+        for leaf in leaves:
+            array = _argument(leaf)
+            if array is None:
+                key.append(("static", type(leaf), leaf))
+            else:
+                arrays.append(array)
+                key.append((array.shape, array.dtype))
+        return tuple(key), arrays, definition, leaves
+
+    def _find(self, key: Any, definition: Any, leaves: list[Any]) -> Compiled:
+        """The program for arguments of these types under the present guards; traces if there is none."""
+        names = tuple([place[name] if kind else place.cell_contents for kind, place, name in self._names])
+        threads = _threads()
+        for entry, seen, used in self._entries.get(key, ()):
+            if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
+                return entry
+        entry = self._trace(definition, leaves)
+        known = self._entries.setdefault(key, [])
+        known.insert(0, (entry, names, threads))
+        del known[64:]
+        self._warn(key)
+        entry.holds()
+        return entry
+
+    def _warn(self, key: Any) -> None:
+        count = sum(len(entries) for entries in self._entries.values())
+        if count >= MANY_PROGRAMS and not self._warned:
+            self._warned = True
+            previous = next(k for k in self._entries if k != key) if len(self._entries) > 1 else key
+            changed = [f"{a} -> {b}" for a, b in zip(previous, key) if a != b] or ["guards (flags, closure names)"]
+            name = getattr(self._function, "__name__", "function")
+            warnings.warn(
+                f"{name} was compiled {count} times; what changed: {'; '.join(map(str, changed[:4]))}", stacklevel=4
+            )
+
+    def _trace(self, definition: Any, leaves: list[Any]) -> Compiled:
+        if state.trace is not None:
+            raise CompileError("a compiled function is traced inside another; call the inner function itself")
+        trace = Trace()
+        arguments: list[Node] = []
+        values: list[Any] = []
+        before = version()
+        state.trace = trace
+        try:
+            for leaf in leaves:
+                array = _argument(leaf)
+                if array is None:
+                    values.append(leaf)
+                    continue
+                requires = isinstance(leaf, Tensor) and leaf.requires_grad
+                node = trace.new_input(array.shape, as_dtype(array.dtype), requires)
+                arguments.append(node)
+                values.append(Tensor(node))
+            args, kwargs = (values, {}) if definition is None else tree_unflatten(definition, values)
+            outputs = self._function(*args, **kwargs)
+            return Compiled(trace, arguments, outputs, self._keep_grads)
+        finally:
+            state.trace = None
+            del before
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.trace is not None:
+            return self._function(*args, **kwargs)
+        key, arrays, definition, leaves = self._split(args, kwargs)
+        entry = self._find(key, definition, leaves)
+        return entry.results(entry.execute(arrays, 1, (), 0))
+
+    def repeat(self, num_steps: int, *args: Any, **kwargs: Any) -> Any:
+        """Call the function `num_steps` times on the same arguments, in a native loop.
+
+        Returns what one call returns, with every result stacked along a new leading axis of length `num_steps`; the
+        same bits as a Python loop of calls.
+
+        Raises ConfigError if `num_steps` is not a positive whole number.
+        """
+        if not isinstance(num_steps, int) or num_steps < 1:
+            raise ConfigError(f"repeat: the number of steps must be a positive whole number, not {num_steps!r}")
+        if state.trace is not None:
+            raise CompileError("repeat runs a program; it cannot be recorded inside a compiled function")
+        key, arrays, definition, leaves = self._split(args, kwargs)
+        done = 0
+        stacked: list[np.ndarray | None] = []
+        entry = None
+        while done < num_steps:
+            entry = self._find(key, definition, leaves)
+            # A call that leaves gradients behind may meet other guards the next time.
+            steps = 1 if entry.fresh and entry.accumulates else num_steps - done
+            stacked = stacked or _stacks(entry, num_steps)
+            entry.execute(arrays, steps, stacked, done)
+            done += steps
+        assert entry is not None
+        return entry.results([array for array in stacked if array is not None])
+
+    def epochs(
+        self,
+        arrays: Any,
+        batch_size: int,
+        num_epochs: int = 1,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        seed: int = 0,
+    ) -> Any:
+        """Call the function on the mini-batches of `arrays`, epoch after epoch, in native loops.
+
+        Args:
+            arrays: an array or tensor, or a tuple of them with the same number of rows; each is one argument.
+            batch_size: rows of a batch; the last one of an epoch may be smaller unless `drop_last`.
+            num_epochs: how often to go through the data.
+            shuffle: whether each epoch has an order of its own, which depends on `seed` and the number of the epoch.
+
+        Returns:
+            What one call returns, stacked over all steps of all epochs.
+        """
+        parts = list(arrays) if isinstance(arrays, (tuple, list)) else [arrays]
+        data = [_rows_argument(part) for part in parts]
+        rows = len(data[0])
+        for array in data:
+            if len(array) != rows:
+                raise ShapeError(f"epochs: arrays have {rows} and {len(array)} rows")
+        if not isinstance(batch_size, int) or batch_size < 1 or not isinstance(num_epochs, int) or num_epochs < 1:
+            raise ConfigError("epochs: batch_size and num_epochs must be positive whole numbers")
+        batch = min(batch_size, rows)
+        whole, rest = divmod(rows, batch)
+        tail = rest if rest and not drop_last else 0
+        per_epoch = whole + bool(tail)
+        loop = _Loop(self, data, whole, batch, tail, num_epochs * per_epoch)
+        epoch = 0
+        while epoch < num_epochs:
+            count = 1
+            if not tail:
+                count = max(1, min(num_epochs - epoch, ORDER_BYTES // (8 * rows)))
+            orders = [epoch_order(rows, seed, e) if shuffle else None for e in range(epoch, epoch + count)]
+            loop.run(orders)
+            epoch += count
+        return loop.results()
+
+    @property
+    def programs(self) -> list[Compiled]:
+        """All programs compiled so far."""
+        return [entry for entries in self._entries.values() for entry, _, _ in entries]
+
+    def trace(self, *args: Any, **kwargs: Any) -> Compiled:
+        """The program for these arguments, compiled but not run."""
+        key, _, definition, leaves = self._split(args, kwargs)
+        entry = self._find(key, definition, leaves)
+        entry.program()
+        return entry
+
+
+class _Loop:
+    """The native loops over epochs of one `epochs` call."""
+
+    def __init__(self, owner: CompiledFunction, data: list[np.ndarray], whole: int, batch: int, tail: int, total: int):
+        self.owner = owner
+        self.data = data
+        self.whole, self.batch, self.tail, self.total = whole, batch, tail, total
+        self.done = 0
+        self.stacked: list[np.ndarray | None] = []
+        self.entry: Compiled | None = None
+        count = len(data)
+
+        def gathered(rows: Tensor, *arrays: Tensor) -> Any:
+            return owner._function(*(Tensor(emit("take", a._node, rows._node, attributes=(0,))) for a in arrays))
+
+        loops = owner.__dict__.setdefault("_loops", {})
+        if count not in loops:
+            loops[count] = CompiledFunction(gathered, owner._keep_grads)
+            loops[count]._names = owner._names
+        self.gathering = loops[count]
+
+    def run(self, orders: list[np.ndarray | None]) -> None:
+        """Some epochs: all whole batches, then the rest of each."""
+        if orders[0] is None:
+            for _ in orders:
+                self._steps(None, 0, self.whole, self.batch)
+                if self.tail:
+                    self._steps(None, self.whole * self.batch, 1, self.tail)
+            return
+        rows = self.whole * self.batch
+        main = np.concatenate([order[:rows] for order in orders if order is not None])
+        self._steps(main, 0, self.whole * len(orders), self.batch)
+        if self.tail and orders[0] is not None:
+            self._steps(orders[0][rows:], 0, 1, self.tail)
+
+    def _steps(self, order: np.ndarray | None, first: int, steps: int, batch: int) -> None:
+        done = 0
+        while done < steps:
+            start = first + done * batch
+            if order is None:
+                function = self.owner
+                arrays = [array[start : start + batch] for array in self.data]
+                moves = tuple((n, array.strides[0] * batch) for n, array in enumerate(self.data))
+            else:
+                function = self.gathering
+                arrays = [order[start : start + batch], *self.data]
+                moves = ((0, 8 * batch),)
+            key, bound, definition, leaves = function._split(tuple(arrays), {})
+            entry = function._find(key, definition, leaves)
+            entry.program()
+            count = 1 if entry.fresh and entry.accumulates else steps - done
+            if not self.stacked:
+                self.stacked = _stacks(entry, self.total)
+            else:
+                _check_stack(entry, self.stacked)
+            places = {argument: leaf for leaf, argument in entry.arguments}
+            advances = tuple(("leaf", places[n], step) for n, step in moves if n in places)
+            entry.execute(bound, count, self.stacked, self.done, advances)
+            self.done += count
+            done += count
+            self.entry = entry
+
+    def results(self) -> Any:
+        assert self.entry is not None
+        return self.entry.results([array for array in self.stacked if array is not None])
+
+
+def _stacks(entry: Compiled, steps: int) -> list[np.ndarray | None]:
+    """Arrays for the results of `steps` steps."""
+    entry.program()
+    outputs = entry.plan.outputs[: entry.num_returned]
+    return [np.empty((steps, *shape), dtype.numpy) for shape, dtype in outputs]
+
+
+def _check_stack(entry: Compiled, stacked: list[np.ndarray | None]) -> None:
+    for (shape, _), array in zip(entry.plan.outputs, stacked):
+        if array is not None and array.shape[1:] != shape:
+            raise ShapeError(
+                f"epochs: a result has shape {list(array.shape[1:])} for whole batches and {list(shape)} for the last one\n"
+                "help: return per-batch summaries, or pass drop_last=True"
+            )
+
+
+_DTYPES = frozenset(d.numpy for d in BY_NAME.values())
+
+
+def _argument(leaf: Any) -> np.ndarray | None:
+    """The array of an argument that is an input of the program; None for one that is part of its structure."""
+    if isinstance(leaf, Tensor):
+        node = leaf._node
+        if node.value is None:
+            runtime.evaluate([node])
+        return node.value
+    if isinstance(leaf, np.ndarray) or isinstance(leaf, np.generic):
+        if leaf.dtype not in _DTYPES:
+            raise DTypeError(f"an argument has dtype {leaf.dtype}, which Chainrule does not have")
+        return np.ascontiguousarray(leaf)
+    if isinstance(leaf, float):
+        return np.array(leaf, default_float.numpy)
+    return None
+
+
+def _rows_argument(value: Any) -> np.ndarray:
+    array = _argument(value)
+    if array is None or not array.ndim:
+        raise ShapeError("epochs: each of arrays must be an array or tensor with rows along its first axis")
+    return array
+
+
+def _threads() -> int:
+    from .threads import get_num_threads
+
+    return get_num_threads()
+
+
+def _captured_names(function: Callable[..., Any]) -> list[tuple[bool, Any, str]]:
+    """Closure and global names that `function` reads, to be guarded by identity: (is global, place, name)."""
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, types.CodeType):
+        return []
+    names: list[tuple[bool, Any, str]] = []
+    for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            continue
+        if not isinstance(content, types.ModuleType):
+            names.append((False, cell, name))
+    for name in code.co_names:
+        if name in function.__globals__ and not isinstance(function.__globals__[name], types.ModuleType):
+            names.append((True, function.__globals__, name))
+    return names
+
+
+def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = False) -> Any:
+    """Compile `function` to native programs; usable as a decorator.
+
+    The function may read and write state (parameters, gradients, optimiser slots, generators): it is run once on
+    placeholders for each combination of argument types and flags, and everything it returns and writes becomes one
+    program, with the same bits as the function itself gives. Changed hyperparameters never compile again.
+
+    Args:
+        function: takes and returns trees of tensors, arrays and numbers. Tensors, arrays and Python floats are inputs
+            (a float counts as float32); other values are part of the structure, a new one makes a new program.
+        keep_grads: store gradients that the function both writes and consumes.
+
+    Example:
+        >>> import chainrule as cr
+        >>> double = cr.compile(lambda x: x * 2)
+        >>> double(cr.tensor([1.0, 2.0]))
+        tensor([2., 4.])
+    """
+    if function is None:
+        return functools.partial(compile, keep_grads=keep_grads)
+    return CompiledFunction(function, keep_grads)
+
+
+__all__ = ["CompiledFunction", "compile", "placeholder"]

@@ -1,0 +1,1 @@
+"""The compiler: graph -> kernels -> regions -> memory plan -> program (see docs/architecture.md)."""

@@ -1,0 +1,249 @@
+"""Fusion: which items one kernel computes together.
+
+Walking the items in order, an elementwise item joins the group of one of its operands with the same
+iteration space, or several such groups merge, unless that would make two groups need each other. A reduction or a
+contraction opens a group, whose epilogue later elementwise items join; a reduction along the last axes takes in the
+elementwise group that feeds it. Linear in the number of items (times the number of groups a bit set holds).
+"""
+
+from __future__ import annotations
+
+from .canonical import Item
+from .trees import reduction_tree
+from .views import Views
+
+REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"))
+SCATTERS = frozenset(("scatter_add", "scatter_add_along"))
+#: elementwise kinds are those of no other class; "copy" is the identity, for operands and results that need a buffer
+HOST = frozenset(("sort", "argsort"))
+ASSEMBLED = frozenset(("concat", "pad"))
+#: items in one group at most: a longer chain is cut, which bounds code size and registers
+MAXIMUM_ITEMS = 96
+
+
+class Group:
+    """Items computed by one kernel. `anchor` is a reduction, contraction or other non-elementwise item."""
+
+    __slots__ = ("anchor", "ancestors", "deps", "index", "items", "kind", "prologue", "shape")
+
+    def __init__(self, index: int, kind: str, shape: tuple[int, ...], anchor: Item | None):
+        self.index = index
+        self.kind = kind  # "map", "reduce", "bmm", "scatter", "assemble", "copy", "host"
+        self.shape = shape
+        self.anchor = anchor
+        self.items: list[Item] = []  # elementwise items after the anchor
+        self.prologue: list[Item] = []  # elementwise items before the anchor of a reduction
+        self.deps: set[int] = set()
+        self.ancestors = 0  # bit set of all groups that this one needs, directly or not
+
+
+class Grouping:
+    """Groups of all items, in an order that respects dependencies after `ordered`."""
+
+    def __init__(self, items: list[Item], views: Views, outputs: list[Item]):
+        self.views = views
+        self.groups: list[Group | None] = []
+        self.of: dict[int, Group] = {}
+        self._outputs = {item.index for item in outputs}
+        for item in items:
+            self._place(item)
+
+    def _place(self, item: Item) -> None:
+        kind = item.kind
+        if kind in ("leaf", "full", "scalar", "iota"):
+            return
+        if item.index in self.views.copied:
+            self._open("copy", item.inputs[0].shape, item)
+        elif self.views[item].base is not item:
+            return
+        elif kind in REDUCTIONS:
+            self._reduction(item)
+        elif kind == "bmm":
+            self._open("bmm", item.shape, item)
+        elif kind in SCATTERS:
+            self._open("scatter", item.shape, item)
+        elif kind in HOST:
+            self._open("host", item.shape, item)
+        elif kind in ASSEMBLED:
+            self._open("assemble", item.shape, item)
+        else:
+            self._elementwise(item)
+
+    def sources(self, item: Item) -> list[Group]:
+        """The groups that compute the operands of `item`."""
+        found = []
+        for operand in item.inputs:
+            group = self.of.get(self.views[operand].base.index)
+            if group is not None and group not in found:
+                found.append(group)
+        return found
+
+    def _open(self, kind: str, shape: tuple[int, ...], anchor: Item | None) -> Group:
+        group = Group(len(self.groups), kind, shape, anchor)
+        self.groups.append(group)
+        if anchor is not None:
+            self.of[anchor.index] = group
+            self._depend(group, self.sources(anchor))
+        return group
+
+    def _depend(self, group: Group, needed: list[Group]) -> None:
+        added = 0
+        for other in needed:
+            if other is not group:
+                group.deps.add(other.index)
+                added |= other.ancestors | 1 << other.index
+        self._inherit(group, added)
+
+    def _inherit(self, group: Group, added: int) -> None:
+        if added & ~group.ancestors:
+            group.ancestors |= added
+            bit = 1 << group.index
+            for other in self.groups:
+                if other is not None and other.ancestors & bit:
+                    other.ancestors |= added
+
+    def _elementwise(self, item: Item) -> None:
+        sources = self.sources(item)
+        direct = []
+        for operand in item.inputs:
+            group = self.of.get(operand.index)
+            if group is not None and group not in direct and self._joinable(group, item):
+                direct.append(group)
+        direct.sort(key=lambda g: -g.index)
+        chosen = None
+        for group in direct:
+            bit = 1 << group.index
+            if self._reads_aligned(item, group) and not any(
+                other is not group and other.ancestors & bit for other in sources
+            ):
+                chosen = group
+                break
+        if chosen is None:
+            chosen = self._open("map", item.shape, None)
+        self._depend(chosen, sources)
+        chosen.items.append(item)
+        self.of[item.index] = chosen
+        for other in direct:
+            if other is not self.of[item.index]:
+                self._merge(self.of[item.index], other)
+
+    def _joinable(self, group: Group, item: Item) -> bool:
+        if group.shape != item.shape or len(group.items) >= MAXIMUM_ITEMS or group.kind not in ("map", "reduce", "bmm"):
+            return False
+        last = group.anchor
+        return group.kind == "map" or last is None or last.shape == item.shape
+
+    def _reads_aligned(self, item: Item, group: Group) -> bool:
+        """Whether everything that `item` reads of `group` is there, at the same point, when the epilogue runs."""
+        for operand in item.inputs:
+            base = self.views[operand].base
+            if self.of.get(base.index) is group and not (
+                base is operand and operand.shape == item.shape and (base is group.anchor or base in group.items)
+            ):
+                return False
+        return True
+
+    def _merge(self, a: Group, b: Group) -> None:
+        """Make one group of two with the same space, if neither needs the other through a third."""
+        if a.kind != "map" and b.kind != "map":
+            return
+        if len(a.items) + len(b.items) > MAXIMUM_ITEMS:
+            return
+        keep, gone = (a, b) if b.kind == "map" else (b, a)
+        if self._between(keep, gone) or self._between(gone, keep) or self._opens_with(keep, gone):
+            return
+        if not all(self._reads_aligned(i, gone) for i in keep.items) or not all(
+            self._reads_aligned(i, keep) for i in gone.items
+        ):
+            return
+        keep.items = sorted(keep.items + gone.items, key=lambda item: item.index)
+        for item in gone.items:
+            self.of[item.index] = keep
+        keep.deps |= gone.deps
+        keep.deps.discard(gone.index)
+        keep.deps.discard(keep.index)
+        gone_bit, keep_bit = 1 << gone.index, 1 << keep.index
+        self.groups[gone.index] = None
+        added = (keep.ancestors | gone.ancestors) & ~(gone_bit | keep_bit)
+        keep.ancestors = added
+        for other in self.groups:
+            if other is None or other is keep:
+                continue
+            if gone.index in other.deps:
+                other.deps.discard(gone.index)
+                other.deps.add(keep.index)
+            if other.ancestors & (gone_bit | keep_bit):
+                other.ancestors = (other.ancestors & ~gone_bit) | keep_bit | added
+
+    def _opens_with(self, group: Group, other: Group) -> bool:
+        """Whether the anchor or prologue of `group` reads what `other` computes."""
+        first = group.prologue + ([group.anchor] if group.anchor is not None else [])
+        return any(self.of.get(self.views[o].base.index) is other for item in first for o in item.inputs)
+
+    def _between(self, low: Group, high: Group) -> bool:
+        """Whether `high` needs `low` through a third group."""
+        bit = 1 << low.index
+        for number in high.deps:
+            other = self.groups[number]
+            if other is not None and other is not low and other.ancestors & bit:
+                return True
+        return False
+
+    def _reduction(self, item: Item) -> None:
+        x = item.inputs[0]
+        feeding = self.of.get(x.index)
+        absorbed = feeding is not None and self._absorbs(item, x, feeding)
+        group = self._open("reduce", item.shape, item)
+        if absorbed:
+            assert feeding is not None
+            group.prologue = feeding.items
+            for inner in feeding.items:
+                self.of[inner.index] = group
+            group.deps = set(feeding.deps)
+            group.ancestors = feeding.ancestors
+            self.groups[feeding.index] = None
+            old, new = 1 << feeding.index, 1 << group.index
+            for other in self.groups:
+                if other is not None and other is not group and other.ancestors & old:
+                    other.ancestors = (other.ancestors & ~old) | new | group.ancestors
+                    if feeding.index in other.deps:
+                        other.deps.discard(feeding.index)
+                        other.deps.add(group.index)
+
+    def _absorbs(self, item: Item, x: Item, feeding: Group) -> bool:
+        if feeding.kind != "map" or feeding.shape != x.shape or item.kind in ("argmax", "argmin"):
+            return False
+        axes = item.op.axes  # type: ignore[union-attr]
+        if axes != tuple(range(len(x.shape) - len(axes), len(x.shape))):
+            return False
+        if len(axes) < len(x.shape):
+            return True
+        inside = {inner.index for inner in feeding.items} | {item.index}
+        return all(user.index in inside for inner in feeding.items for user in inner.users) and not (
+            self._outputs & inside - {item.index}
+        )
+
+    def live(self) -> list[Group]:
+        """The groups, operands first."""
+        done: set[int] = set()
+        order: list[Group] = []
+        stack: list[tuple[int, bool]] = [(g.index, False) for g in reversed(self.groups) if g is not None]
+        while stack:
+            number, expanded = stack.pop()
+            group = self.groups[number]
+            if group is None or number in done:
+                continue
+            if expanded:
+                done.add(number)
+                order.append(group)
+                continue
+            stack.append((number, True))
+            stack.extend((d, False) for d in sorted(group.deps, reverse=True) if d not in done)
+        return order
+
+
+def tree_of(item: Item) -> tuple[int, int]:
+    """Lanes and block of a reduction item (see trees.py)."""
+    x = item.inputs[0]
+    axes = (item.op.axis,) if item.kind in ("argmax", "argmin") else item.op.axes  # type: ignore[union-attr]
+    return reduction_tree(x.shape, axes)

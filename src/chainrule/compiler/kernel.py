@@ -1,0 +1,167 @@
+"""The loop IR: kernels over an iteration space, their memory accesses and the code of one element.
+
+A `Kernel` is what one native function computes. Its iteration axes run outermost first; axis 0 is
+the one that threads divide. Operands are `Access`es: a buffer, an offset and a stride in elements for
+every iteration axis (0: the operand does not move along it). What happens at one point of the space is a
+`Body`: a list of instructions in single-assignment form. A reduction has two bodies, one for each
+element that goes in and one for the result; a contraction has the one for its result.
+
+Sizes and strides are *arguments* of the native function. In a specialised kernel (`baked`) those that do not
+depend on the leading axis are constants of its code as well; the others never are, so that a new
+batch size finds its kernels compiled. In a generic kernel none is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..dtypes import DType
+
+#: pointer-table entries that every program has: the status words and the block of lifted scalars
+STATUS, SCALARS = 0, 1
+FIRST_BUFFER = 2
+
+#: a reduction at most this long is one chain of operations, and its loop may be unrolled
+SHORT_REDUCTION = 16
+#: virtual lanes of a reduction along the last axis
+LANES = 16
+
+
+@dataclass(slots=True)
+class Access:
+    """Where an operand lies: element ``offset + sum(index[a] * strides[a])`` of `buffer`."""
+
+    buffer: int
+    dtype: DType
+    offset: int
+    strides: tuple[int, ...]
+
+    def same_place(self, other: Access) -> bool:
+        return (self.buffer, self.offset, self.strides) == (other.buffer, other.offset, other.strides)
+
+
+@dataclass(slots=True)
+class Body:
+    """Instructions of one element, and what is stored.
+
+    Instructions are tuples; a value is named by the position of its instruction:
+
+    - ("load", access): the element of operand `access` (an index into the kernel's accesses)
+    - ("scalar", slot, dtype): lifted scalar number `slot` of the program
+    - ("const", value, dtype): a structural number
+    - ("index", access): the flat index ``offset + sum(...)`` itself, int64 (the buffer is unused)
+    - ("op", primitive, operands, dtype): an elementwise primitive
+    - ("take", access, index value, size argument): the element at the access moved by index * last stride
+    - ("random", primitive, access of the key, index value)
+    - ("check", index value, check number)
+    - ("anchor",): the result of the reduction or contraction
+    """
+
+    code: list[tuple] = field(default_factory=list)
+    stores: list[tuple[int, int]] = field(default_factory=list)  # (value, access)
+
+
+@dataclass(slots=True)
+class Kernel:
+    """One native function: kind, iteration space, accesses and bodies.
+
+    `kind` is "map", "reduce", "contract", "scatter" or "pack". `sizes` are the extents, axis 0 first; `vector` the
+    axis that runs in vector lanes. `extra` holds numbers of the kind (documented with its emitter),
+    `baked` says whether sizes and strides other than axis 0's are constants of the code.
+    `scale`: positions of axis 0 for each row of the task's extent.
+    """
+
+    kind: str
+    sizes: tuple[int, ...]
+    vector: int
+    accesses: list[Access]
+    body: Body
+    inner: Body = field(default_factory=Body)
+    extra: tuple = ()
+    static: tuple = ()
+    baked: bool = True
+    scale: int = 1
+    label: str = ""
+    flops: int = 0
+    bytes: int = 0
+    in_place: tuple[int, ...] = ()
+
+    def arguments(self) -> list[int]:
+        """The words that a call passes, in the layout of `ArgumentLayout`."""
+        words = [self.scale]
+        for access in self.accesses:
+            words += (access.buffer, access.offset)
+        words += self.sizes
+        for access in self.accesses:
+            words += access.strides
+        words += self.extra
+        return words
+
+    def key(self) -> tuple:
+        """What the code depends on: equal keys, equal functions."""
+        vector = self.vector
+        if self.baked:
+            sizes: tuple = (None, *self.sizes[1:])
+            if self.kind == "reduce" and not self.static[4]:  # the reduced extent is an argument
+                reduced = self.static[1]
+                sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
+            strides = tuple((a.dtype.name, a.strides) for a in self.accesses)
+        else:
+            sizes = (None,) * len(self.sizes)
+            strides = tuple(
+                (a.dtype.name, len(a.strides), _unit(a.strides, vector))
+                for a in self.accesses
+            )
+        return (
+            self.kind, self.baked, sizes, vector, strides, self.static,
+            _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores),
+        )  # fmt: skip
+
+
+class ArgumentLayout:
+    """Positions of the argument words of a kernel with `accesses` operands and `axes` axes."""
+
+    def __init__(self, accesses: list[Access], axes: int):
+        count = len(accesses)
+        self.scale = 0
+        self.buffer = [1 + 2 * i for i in range(count)]
+        self.offset = [2 + 2 * i for i in range(count)]
+        position = 1 + 2 * count
+        self.sizes = list(range(position, position + axes))
+        position += axes
+        self.strides: list[list[int]] = []
+        for access in accesses:
+            width = len(access.strides)
+            self.strides.append(list(range(position, position + width)))
+            position += width
+        self.extra = position
+
+
+def _code_key(body: Body) -> tuple:
+    parts = []
+    for instruction in body.code:
+        if instruction[0] == "op":
+            parts.append(("op", instruction[1].key, instruction[2]))
+        elif instruction[0] == "random":
+            parts.append(("random", *instruction[2:]))
+        elif instruction[0] in ("scalar", "const"):
+            parts.append((instruction[0], repr(instruction[1]), instruction[2].name))
+        else:
+            parts.append(instruction)
+    return tuple(parts)
+
+
+def _unit(strides: tuple[int, ...], axis: int) -> int | None:
+    """The stride of an axis if code depends on it even when generic: 0 or 1."""
+    return strides[axis] if axis < len(strides) and strides[axis] in (0, 1) else None
+
+
+class Tiles(Protocol):
+    """What the scheduler asks of a backend about contractions."""
+
+    def lanes(self, itemsize: int) -> int:
+        """Elements in a vector along n."""
+
+    def tile(self, itemsize: int, vectors: int, rows: int) -> tuple[int, tuple[int, ...]]:
+        """Rows of a register tile, and the vectors of each panel (of `vectors`; 0: not known)."""

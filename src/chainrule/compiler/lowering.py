@@ -1,0 +1,584 @@
+"""From groups of items to kernels over buffers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ..dtypes import DType, int64
+from ..ops.base import primitive
+from .canonical import Canonical, Item
+from .grouping import Group, Grouping, tree_of
+from .kernel import FIRST_BUFFER, SHORT_REDUCTION, Access, Body, Kernel, Tiles
+from .trees import contraction_block
+from .views import Views, collapse, contiguous
+
+
+@dataclass(slots=True)
+class Buffer:
+    """Memory that a program uses: a leaf (`number` of the input), an output, or part of the arena."""
+
+    number: int
+    kind: str  # "leaf", "output" or "arena"
+    dtype: DType
+    shape: tuple[int, ...]
+    index: int = -1  # which leaf or output
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Step:
+    """One kernel (or host call) of the program with the buffers it touches.
+
+    `rows`: extent of the leading logical axis of its results; `row_reads` and `row_writes` say for every buffer whether row r of
+    the work touches row r of the buffer only (then the number of elements of a row, else 0).
+    """
+
+    kernel: Kernel | None
+    reads: set[int]
+    writes: set[int]
+    rows: int
+    row_elements: dict[int, int]
+    label: str
+    host: tuple | None = None
+    checks: list[tuple[int, str]] = field(default_factory=list)
+
+
+class Bodies:
+    """Collects the accesses, extra arguments and code of one kernel, over the axes of `shape`."""
+
+    def __init__(self, lowering: Lowering, shape: tuple[int, ...], extra: list[int]):
+        self.lowering = lowering
+        self.shape = shape
+        self.extra = extra
+        self.accesses: list[Access] = []
+        self._places: dict[tuple, int] = {}
+
+    def access(self, buffer: int, dtype: DType, offset: int, strides: tuple[int, ...]) -> int:
+        key = (buffer, offset, strides)
+        found = self._places.get(key)
+        if found is None:
+            found = self._places[key] = len(self.accesses)
+            self.accesses.append(Access(buffer, dtype, offset, strides))
+        return found
+
+    def argument(self, *words: int) -> int:
+        """Append extra argument words; returns the position of the first."""
+        self.extra.extend(words)
+        return len(self.extra) - len(words)
+
+    def body(self, items: list[Item], anchor: Item | None, axes: list[int], stored: set[int]) -> tuple[Body, dict[int, int]]:
+        """Code of `items`; iteration axis ``axes[i]`` is axis i of their shape. Returns the body and value numbers."""
+        body = Body()
+        values: dict[int, int] = {}
+        consts: dict[tuple, int] = {}
+        code = body.code
+
+        def push(*instruction) -> int:
+            code.append(instruction)
+            return len(code) - 1
+
+        def spread(strides: tuple[int, ...]) -> tuple[int, ...]:
+            wide = [0] * len(self.shape)
+            for axis, stride in zip(axes, strides):
+                wide[axis] = stride
+            return tuple(wide)
+
+        def place(view_offset: int, base: Item, strides: tuple[int, ...]) -> int:
+            return self.access(self.lowering.buffer(base).number, base.dtype, view_offset, spread(strides))
+
+        def operand(item: Item) -> int:
+            found = values.get(item.index)
+            if found is not None:
+                return found
+            view = self.lowering.views[item]
+            return read(item, view.offset, view.base, view.strides)
+
+        def read(item: Item, offset: int, base: Item, strides: tuple[int, ...]) -> int:
+            key: tuple
+            if item.kind == "full":
+                key = ("full", item.value, math.copysign(1, item.value), item.dtype.name)
+                if key not in consts:
+                    consts[key] = push("const", item.value, item.dtype)
+            elif item.kind == "scalar":
+                key = ("scalar", item.number)
+                if key not in consts:
+                    consts[key] = push("scalar", self.argument(item.number), item.dtype)
+            else:
+                key = (base.index, offset, strides)
+                if key not in consts:
+                    if base.kind == "iota":
+                        index = push("index", self.access(0, int64, offset, spread(strides)))
+                        cast = primitive("cast", (base.dtype,))
+                        consts[key] = index if base.dtype is int64 else push("op", cast, (index,), base.dtype)
+                    else:
+                        consts[key] = push("load", place(offset, base, strides))
+            return consts[key]
+
+        if anchor is not None:
+            values[anchor.index] = push("anchor")
+        for item in items:
+            kind = item.kind
+            if kind == "copy":
+                values[item.index] = operand(item.inputs[0])
+            elif kind == "check_index":
+                op: object = item.op
+                number = self.lowering.check(op.what, item)  # type: ignore[attr-defined]
+                extra = self.argument(number, op.size)  # type: ignore[attr-defined]
+                values[item.index] = push("check", operand(item.inputs[0]), extra)
+            elif kind in ("take", "take_along"):
+                values[item.index] = self._take(item, operand, read, place, push)
+            elif kind == "random_bits":
+                key_view = self.lowering.views[item.inputs[0]]
+                key = place(key_view.offset, key_view.base, (0,) * len(axes))
+                index = push("index", self.access(0, int64, 0, spread(contiguous(item.shape))))
+                values[item.index] = push("random", item.op, key, index)
+            else:
+                ids = tuple(operand(i) for i in item.inputs)
+                values[item.index] = push("op", item.op, ids, item.dtype)
+        for item in [*([anchor] if anchor is not None else []), *items]:
+            if item.index in stored:
+                where = self.access(self.lowering.buffer(item).number, item.dtype, 0, spread(contiguous(item.shape)))
+                body.stores.append((values[item.index], where))
+        return body, values
+
+    def _take(self, item: Item, operand, read, place, push) -> int:
+        x, indices = item.inputs
+        axis = item.op.axis  # type: ignore[union-attr]
+        view = self.lowering.views[x]
+        size = x.shape[axis]
+        number = self.lowering.check(f"axis {axis}", item)
+        extra = self.argument(number, size, view.strides[axis])
+        if item.kind == "take":
+            rank = len(indices.shape)
+            strides = view.strides[:axis] + (0,) * rank + view.strides[axis + 1 :]
+            index_view = self.lowering.views[indices]
+            behind = (0,) * (len(x.shape) - axis - 1)
+            index = read(indices, index_view.offset, index_view.base, (0,) * axis + index_view.strides + behind)
+        else:
+            strides = view.strides[:axis] + (0,) + view.strides[axis + 1 :]
+            index = operand(indices)
+        return push("take", place(view.offset, view.base, strides), index, extra)
+
+
+class Lowering:
+    """Kernels of a canonical graph, in an order that respects dependencies."""
+
+    def __init__(self, graph: Canonical, tiles: Tiles, baked: bool):
+        self.graph = graph
+        self.tiles = tiles
+        self.baked = baked
+        self.views = Views(graph.items)
+        self.grouping = Grouping(graph.items, self.views, graph.outputs)
+        self.buffers: list[Buffer] = []
+        self.steps: list[Step] = []
+        self.checks: list[tuple[str, str]] = []
+        self._buffer_of: dict[int, Buffer] = {}
+        self._output_of = {item.index: n for n, item in enumerate(graph.outputs)}
+        self.stored = self._stored()
+        for group in self.grouping.live():
+            self._lower(group)
+
+    # --- buffers ----------------------------------------------------------------------------------
+
+    def new_buffer(self, kind: str, dtype: DType, shape: tuple[int, ...], index: int = -1) -> Buffer:
+        buffer = Buffer(FIRST_BUFFER + len(self.buffers), kind, dtype, shape, index)
+        buffer.bytes = math.prod(shape) * dtype.itemsize
+        self.buffers.append(buffer)
+        return buffer
+
+    def buffer(self, item: Item) -> Buffer:
+        """The buffer of a leaf or of a stored item."""
+        found = self._buffer_of.get(item.index)
+        if found is None:
+            if item.kind == "leaf":
+                found = self.new_buffer("leaf", item.dtype, item.shape, item.number)
+            elif item.index in self._output_of:
+                found = self.new_buffer("output", item.dtype, item.shape, self._output_of[item.index])
+            else:
+                found = self.new_buffer("arena", item.dtype, item.shape)
+            self._buffer_of[item.index] = found
+        return found
+
+    def leaf_buffer(self, number: int) -> Buffer:
+        """A buffer for leaf `number`, which no kernel reads."""
+        node = self.graph.leaves[number]
+        return self.new_buffer("leaf", node.dtype, node.shape, number)
+
+    def check(self, what: str, item: Item) -> int:
+        """Number of an index check; its text says what was indexed and where."""
+        self.checks.append((what, item.node.location if item.node is not None else "<unknown>"))
+        return len(self.checks) - 1
+
+    def _stored(self) -> set[int]:
+        """Items that are read outside the kernel that computes them, or returned."""
+        stored = set(self._output_of)
+        of, views = self.grouping.of, self.views
+        for item in self.graph.items:
+            group = of.get(item.index)
+            if group is None:
+                continue
+            for operand in item.inputs:
+                base = views[operand].base
+                if of.get(base.index) is not group:
+                    stored.add(base.index)
+        for group in self.grouping.groups:
+            if group is not None and group.kind in ("scatter", "assemble", "copy", "host"):
+                assert group.anchor is not None
+                stored.add(group.anchor.index)
+        return stored
+
+    # --- groups -----------------------------------------------------------------------------------
+
+    def _lower(self, group: Group) -> None:
+        if group.kind == "map":
+            self._map(group.items, group.shape)
+        elif group.kind == "reduce":
+            self._reduce(group)
+        elif group.kind == "bmm":
+            self._contract(group)
+        elif group.kind == "copy":
+            self._copy(group)
+        elif group.kind == "assemble":
+            self._assemble(group)
+        elif group.kind == "scatter":
+            self._scatter(group)
+        else:
+            self._host(group)
+
+    def _label(self, items: list[Item]) -> str:
+        return "+".join(item.kind for item in items if item.kind not in ("copy",)) or "copy"
+
+    def _add(self, kernel: Kernel, rows: int, label: str) -> None:
+        """Append a kernel; works out which buffers it walks row by row."""
+        reads, writes = set(), set()
+        stores = {a for _, a in kernel.body.stores} | {a for _, a in kernel.inner.stores}
+        if kernel.kind == "scatter":
+            stores, loads = {0}, {0, 1, 2}
+        elif kernel.kind == "pack":
+            stores, loads = {1}, {0}
+        else:
+            loads = {i[1] for b in (kernel.body, kernel.inner) for i in b.code if i[0] in ("load", "take")}
+            loads |= {i[2] for b in (kernel.body, kernel.inner) for i in b.code if i[0] == "random"}
+            if kernel.kind == "contract":
+                loads |= {0, 1}
+                if kernel.static[5]:
+                    stores = stores | {2}
+        row_elements: dict[int, int] = {}
+        kernel.scale = 1
+        if rows and kernel.sizes[0] % rows == 0:
+            kernel.scale = kernel.sizes[0] // rows
+        else:
+            rows = 0
+        taken = {i[1] for b in (kernel.body, kernel.inner) for i in b.code if i[0] == "take"}
+        for number, access in enumerate(kernel.accesses):
+            if number not in loads and number not in stores:
+                continue
+            (writes if number in stores else reads).add(access.buffer)
+            if number in loads:
+                reads.add(access.buffer)
+            elements = self._row_elements(kernel, access, rows) if rows and number not in taken else 0
+            known = row_elements.get(access.buffer)
+            row_elements[access.buffer] = elements if known is None or known == elements else 0
+        kernel.label = label
+        self.steps.append(Step(kernel, reads, writes, rows, row_elements, label))
+
+    def _row_elements(self, kernel: Kernel, access: Access, rows: int) -> int:
+        """Elements by which `access` moves for each row, if it stays inside the row's part of the buffer; else 0."""
+        if access.buffer < FIRST_BUFFER:
+            return 0
+        buffer = self.buffers[access.buffer - FIRST_BUFFER]
+        size = math.prod(buffer.shape)
+        if size % rows:
+            return 0
+        row = size // rows
+        if access.strides[0] * kernel.scale != row:
+            return 0
+        low = high = access.offset
+        for axis, stride in enumerate(access.strides[: len(kernel.sizes)]):
+            span = stride * ((kernel.scale if axis == 0 else kernel.sizes[axis]) - 1)
+            low, high = low + min(span, 0), high + max(span, 0)
+        for stride in access.strides[len(kernel.sizes) :]:  # the k axis of a contraction stays inside a row
+            high += stride * (kernel.extra[0] - 1)
+        return row if low >= 0 and high < row else 0
+
+    def _finish(self, kind: str, bodies: Bodies, body: Body, groups: list[list[int]], vector: int, **fields) -> Kernel:
+        """A kernel over collapsed axes."""
+        shape = bodies.shape
+        sizes = tuple(math.prod(shape[a] for a in group) for group in groups)
+        accesses = [
+            Access(a.buffer, a.dtype, a.offset, tuple(a.strides[group[-1]] for group in groups))
+            for a in bodies.accesses
+        ]
+        return Kernel(kind, sizes, vector, accesses, body, extra=tuple(bodies.extra), baked=self.baked, **fields)
+
+    def _map(self, items: list[Item], shape: tuple[int, ...]) -> None:
+        if 0 in shape:
+            return
+        bodies = Bodies(self, shape, [])
+        body, _ = bodies.body(items, None, list(range(len(shape))), self.stored)
+        self._add_map(bodies, body, shape, self._label(items), len(items))
+
+    def _add_map(self, bodies: Bodies, body: Body, shape: tuple[int, ...], label: str, operations: int) -> None:
+        groups = collapse(shape, [a.strides for a in bodies.accesses])
+        if not groups:
+            accesses = [Access(a.buffer, a.dtype, a.offset, (0,)) for a in bodies.accesses]
+            kernel = Kernel("map", (1,), 0, accesses, body, extra=tuple(bodies.extra), static=("scalar",), baked=self.baked)
+        else:
+            kernel = self._finish("map", bodies, body, groups, len(groups) - 1)
+        size = math.prod(shape)
+        kernel.flops = operations * size
+        self._add(kernel, shape[0] if shape and shape[0] > 1 else 0, label)
+
+    def _copy(self, group: Group) -> None:
+        """Write the elements of a view, in the order of the operand's axes, into a buffer of their own."""
+        item = group.anchor
+        assert item is not None
+        x = item.inputs[0]
+        if 0 in x.shape:
+            return
+        bodies = Bodies(self, x.shape, [])
+        view = self.views[x]
+        body = Body()
+        body.code.append(("load", bodies.access(self.buffer(view.base).number, item.dtype, view.offset, view.strides)))
+        result = bodies.access(self.buffer(item).number, item.dtype, 0, contiguous(x.shape))
+        body.stores.append((0, result))
+        self._add_map(bodies, body, x.shape, "reshape", 0)
+
+    # --- reductions -------------------------------------------------------------------------------
+
+    def _reduce(self, group: Group) -> None:
+        item = group.anchor
+        assert item is not None
+        x = item.inputs[0]
+        axes = (item.op.axis,) if item.kind in ("argmax", "argmin") else item.op.axes  # type: ignore[union-attr]
+        if math.prod(item.shape) == 0:
+            if group.prologue and 0 not in x.shape:
+                self._map(group.prologue, x.shape)
+            return
+        if group.prologue:
+            if self._try_reduce(group, item, x, axes, group.prologue):
+                return
+            for inner in group.prologue:
+                self.stored.add(inner.index)
+            self._map(group.prologue, x.shape)
+        if self._try_reduce(group, item, x, axes, []):
+            return
+        # The reduced axes do not lie one behind the other: reduce a copy in which they do.
+        kept = [a for a in range(len(x.shape)) if a not in axes]
+        lanes, _ = tree_of(item)
+        order = kept + list(axes) if lanes > 1 else list(axes) + kept
+        copy = Item("copy", None, (x,), tuple(x.shape[a] for a in order), x.dtype)
+        copy.index = -2 - len(self._buffer_of)
+        bodies = Bodies(self, copy.shape, [])
+        view = self.views[x]
+        body = Body()
+        strides = tuple(view.strides[a] for a in order)
+        body.code.append(("load", bodies.access(self.buffer(view.base).number, x.dtype, view.offset, strides)))
+        result = bodies.access(self.buffer(copy).number, x.dtype, 0, contiguous(copy.shape))
+        body.stores.append((0, result))
+        self._add_map(bodies, body, copy.shape, "permute", 0)
+        moved = tuple(order.index(a) for a in axes) if lanes > 1 else tuple(range(len(axes)))
+        done = self._try_reduce(group, item, copy, moved, [], self.buffer(copy).number)
+        assert done
+
+    def _try_reduce(self, group, item: Item, x: Item, axes, prologue: list[Item], source=None) -> bool:
+        """Emit the reduction if its reduced axes collapse to one; else leave nothing behind."""
+        rank = len(x.shape)
+        kept = [a for a in range(rank) if a not in axes]
+        length = math.prod(x.shape[a] for a in axes)
+        bodies = Bodies(self, x.shape, [length])
+        everywhere = list(range(rank))
+        checks = len(self.checks)
+        if prologue:
+            inner, values = bodies.body(prologue, None, everywhere, self.stored)
+            value = values[x.index]
+        elif source is not None:
+            inner, value = Body(), 0
+            inner.code.append(("load", bodies.access(source, x.dtype, 0, contiguous(x.shape))))
+        else:
+            identity = Item("copy", None, (x,), x.shape, x.dtype)
+            inner, values = bodies.body([identity], None, everywhere, set())
+            value = values[identity.index]
+        body, _ = bodies.body(group.items, item, kept, self.stored)
+        barriers = {a for a in range(1, rank) if (a in axes) != (a - 1 in axes)}
+        groups = collapse(x.shape, [a.strides for a in bodies.accesses], barriers)
+        kept_groups = [g for g in groups if g[0] not in axes]
+        reduced_groups = [g for g in groups if g[0] in axes]
+        if len(reduced_groups) > 1:
+            del self.checks[checks:]
+            return False
+        lanes, block = tree_of(item)
+        sizes = [math.prod(x.shape[a] for a in g) for g in kept_groups] or [1]
+        sizes.append(length)
+        accesses = []
+        for a in bodies.accesses:
+            strides = [a.strides[g[-1]] for g in kept_groups] or [0]
+            strides.append(a.strides[reduced_groups[0][-1]] if reduced_groups else 0)
+            accesses.append(Access(a.buffer, a.dtype, a.offset, tuple(strides)))
+        reduced = len(sizes) - 1
+        vector = reduced if lanes > 1 else self._kept_vector(inner, accesses, reduced)
+        short = self.baked and lanes == 1 and length <= SHORT_REDUCTION and not item.kind.startswith("arg")
+        static = (item.kind, reduced, lanes if not item.kind.startswith("arg") else 1, block, short, value)
+        if item.kind.startswith("arg") and vector == reduced:
+            vector = self._kept_vector(inner, accesses, reduced)
+        kernel = Kernel("reduce", tuple(sizes), vector, accesses, body, inner, tuple(bodies.extra), static, self.baked)
+        kernel.flops = math.prod(x.shape) * (1 + len(prologue))
+        rows = x.shape[0] if kept and kept[0] == 0 and x.shape[0] > 1 else 0
+        self._add(kernel, rows, self._label([*prologue, item, *group.items]))
+        return True
+
+    def _kept_vector(self, inner: Body, accesses: list[Access], reduced: int) -> int:
+        """The kept axis along which most operands are contiguous, else the last."""
+        loads = [accesses[i[1]] for i in inner.code if i[0] == "load"]
+        score = [sum(a.strides[axis] == 1 for a in loads) for axis in range(reduced)]
+        best = max(score)
+        return max(axis for axis in range(reduced) if score[axis] == best)
+
+    # --- contractions -----------------------------------------------------------------------------
+
+    def _contract(self, group: Group) -> None:
+        item = group.anchor
+        assert item is not None
+        a, b = item.inputs
+        if 0 in item.shape:
+            return
+        batched = len(item.shape) == 3
+        view_a, view_b = self.views[a], self.views[b]
+        lead_a, lead_b = (view_a.strides[:1], view_b.strides[:1]) if batched else ((), ())
+        m, n, k = item.shape[-2], item.shape[-1], a.shape[-1]
+        a_m, a_k = view_a.strides[-2:]
+        b_k, b_n = view_b.strides[-2:]
+        itemsize = item.dtype.itemsize
+        lanes = self.tiles.lanes(itemsize)
+        swapped = a_m == 1 and m >= lanes and (n < lanes // 2 or (b_n != 1 and n < lanes)) and n < m
+        if swapped:
+            view_a, view_b, lead_a, lead_b = view_b, view_a, lead_b, lead_a
+            m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
+        block = contraction_block(k)
+        blocked = k > block
+        bodies = Bodies(self, item.shape, [k, block])
+        vectors = -(-n // lanes)
+        rows, panels = self.tiles.tile(itemsize, vectors if self.baked else 0, m)
+        packed = b_n != 1 and n > 1
+        source = self.buffer(view_b.base).number
+        offset_b = view_b.offset
+        if packed:
+            source = self._pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
+            offset_b, b_k = 0, 0
+            lead_b = (vectors * k * lanes,) if batched else ()
+        axes = (0, 1, 2) if batched else (0, 1)
+        body, _ = bodies.body(group.items, item, list(axes), self.stored)
+        if swapped:
+            for access in bodies.accesses:
+                access.strides = (*access.strides[:-2], access.strides[-1], access.strides[-2])
+        operands = [
+            Access(self.buffer(view_a.base).number, item.dtype, view_a.offset, (*lead_a, a_m, 0, a_k)),
+            Access(source, item.dtype, offset_b, (*lead_b, 0, 0 if packed else 1, b_k)),
+        ]
+        if blocked:
+            shape = (*item.shape[:-2], m, n)
+            partial = self.new_buffer("arena", item.dtype, shape)
+            operands.append(Access(partial.number, item.dtype, 0, contiguous(shape)))
+        _shift(body, len(operands))
+        static = (batched, lanes, rows, panels, packed, blocked, k if self.baked and k <= SHORT_REDUCTION else 0)
+        sizes = (*item.shape[:-2], m, n)
+        accesses = operands + bodies.accesses
+        kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static, baked=self.baked)
+        kernel.flops = 2 * k * math.prod(sizes)
+        self._add(kernel, sizes[0] if sizes[0] > 1 else 0, self._label([item, *group.items]))
+
+    def _pack(self, dtype, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape) -> int:
+        """A kernel that copies b into panels of vectors; returns the buffer's number."""
+        vectors = -(-n // lanes)
+        outer = shape[:-2]
+        packed = self.new_buffer("arena", dtype, (*outer, vectors, k, lanes))
+        b_k, b_n = strides
+        accesses = [
+            Access(source, dtype, offset, (*lead, lanes * b_n, b_k, b_n)),
+            Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
+        ]
+        static = (bool(outer), lanes, b_k == 1)
+        sizes = (*outer, vectors, k)
+        kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=self.baked)
+        self._add(kernel, 0, "pack")
+        return packed.number
+
+    # --- assembly, scatter, host ------------------------------------------------------------------
+
+    def _assemble(self, group: Group) -> None:
+        item = group.anchor
+        assert item is not None
+        result = self.buffer(item)
+        whole = contiguous(item.shape)
+        if item.kind == "concat":
+            axis = item.op.axis  # type: ignore[union-attr]
+            start = 0
+            for part in item.inputs:
+                self._write(part, part.shape, result, start * whole[axis], whole)
+                start += part.shape[axis]
+            return
+        x, fill = item.inputs
+        op: object = item.op
+        self._write(fill, item.shape, result, 0, whole, spread=True)
+        low, interior = op.low, op.interior  # type: ignore[attr-defined]
+        offset = sum(first * stride for first, stride in zip(low, whole))
+        self._write(x, x.shape, result, offset, tuple(s * (gap + 1) for s, gap in zip(whole, interior)))
+
+    def _write(self, x: Item, shape, result: Buffer, offset: int, strides, spread: bool = False) -> None:
+        """Copy `x` (or one number, spread over `shape`) into a part of a buffer."""
+        if 0 in shape:
+            return
+        bodies = Bodies(self, shape, [])
+        source = Item("copy", None, (x,), shape, x.dtype)
+        body, _ = bodies.body([source], None, [] if spread else list(range(len(shape))), set())
+        body.stores.append((0 if x.kind != "iota" else len(body.code) - 1, bodies.access(result.number, x.dtype, offset, strides)))
+        self._add_map(bodies, body, shape, "copy", 0)
+
+    def _scatter(self, group: Group) -> None:
+        item = group.anchor
+        assert item is not None
+        x, indices, updates = item.inputs
+        result = self.buffer(item)
+        self._write(x, x.shape, result, 0, contiguous(x.shape))
+        if 0 in updates.shape or 0 in x.shape:
+            return
+        axis = item.op.axis  # type: ignore[union-attr]
+        before, behind = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+        size = x.shape[axis]
+        count = math.prod(updates.shape) // (before * behind)
+        along = item.kind == "scatter_add_along"
+        index_strides = (count * behind, behind, 1) if along else (0, 1, 0)
+        accesses = [
+            Access(result.number, x.dtype, 0, (size * behind, 0, 1)),
+            Access(self.buffer(indices).number, indices.dtype, 0, index_strides),
+            Access(self.buffer(updates).number, x.dtype, 0, (count * behind, behind, 1)),
+        ]
+        body = Body([("load", 0), ("load", 1), ("load", 2)])
+        extra = (self.check(f"axis {axis}", item), size, behind)
+        kernel = Kernel("scatter", (before, count, behind), 2, accesses, body, extra=extra, baked=self.baked)
+        self._add(kernel, 0, item.kind)
+
+    def _host(self, group: Group) -> None:
+        item = group.anchor
+        assert item is not None
+        operands = [self.buffer(x) for x in item.inputs]
+        result = self.buffer(item)
+        call = (item.op, [b.number for b in operands], result.number)
+        self.steps.append(Step(None, {b.number for b in operands}, {result.number}, 0, {}, item.kind, call))
+
+
+def _shift(body: Body, by: int) -> None:
+    """Renumber the accesses of a body after `by` operands were put in front."""
+    moved = []
+    for instruction in body.code:
+        if instruction[0] in ("load", "index"):
+            moved.append((instruction[0], instruction[1] + by))
+        elif instruction[0] == "take":
+            moved.append(("take", instruction[1] + by, *instruction[2:]))
+        elif instruction[0] == "random":
+            moved.append(("random", instruction[1], instruction[2] + by, instruction[3]))
+        else:
+            moved.append(instruction)
+    body.code[:] = moved
+    body.stores[:] = [(value, access + by) for value, access in body.stores]

@@ -1,0 +1,188 @@
+"""`Program`: a plan bound to machine code and memory, ready to run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backends.cpu import driver
+from ..backends.cpu.pool import pool
+from ..errors import IndexOutOfRangeError
+from .code import addresses_of
+from .kernel import FIRST_BUFFER, SCALARS, STATUS
+from .plan import Plan, RegionPlan
+from .schedule import ALIGNMENT
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array whose data starts at a cache line."""
+    count = 1
+    for extent in shape:
+        count *= extent
+    size = count * dtype.itemsize
+    if size < 1024:
+        return np.empty(shape, dtype)
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def address(array: np.ndarray) -> int:
+    """Address of the first element."""
+    return array.__array_interface__["data"][0]
+
+
+class Instance:
+    """Memory of one running call: arena, pointer table, scalars, status, and the driver's structures."""
+
+    def __init__(self, program: Program):
+        plan = program.plan
+        count = FIRST_BUFFER + len(plan.buffers) + 64
+        count = max([count, *(b.number + 1 for b in plan.buffers)])
+        self.table = np.zeros(count, np.int64)
+        self.scalars = np.zeros(max(len(plan.scalars), 1), np.int64)
+        self.float_scalars = self.scalars.view(np.float64)
+        self.status = np.zeros(4, np.int64)
+        self.arena = np.zeros(plan.arena_bytes + ALIGNMENT, np.uint8)
+        base = -(-address(self.arena) // ALIGNMENT) * ALIGNMENT
+        self.table[STATUS] = address(self.status)
+        self.table[SCALARS] = address(self.scalars)
+        for b in plan.buffers:
+            if b.kind == "arena" and b.offset >= 0:
+                self.table[b.number] = base + b.offset
+        self.words: list[np.ndarray] = []
+        self.segments: list[Any] = []
+        native: list[RegionPlan] = []
+        for region in plan.regions:
+            call = region.tasks[0].calls[0]
+            if call.host is None:
+                native.append(region)
+                continue
+            self._close(native, program)
+            native = []
+            self.segments.append(call.host)
+        self._close(native, program)
+
+    def _close(self, regions: list[RegionPlan], program: Program) -> None:
+        """Add a native segment of `regions`."""
+        if not regions:
+            return
+        built = []
+        for region in regions:
+            tasks = []
+            for task in region.tasks:
+                calls = []
+                for call in task.calls:
+                    words = np.array(call.arguments, np.int64)
+                    self.words.append(words)
+                    calls.append((program.addresses[call.kernel], address(words)))
+                tasks.append((calls, task.extent, task.chunk))
+            built.append((region.parallel, tasks))
+        self.segments.append(driver.build(built, program.advances, self.table, self.status))
+
+    def set_scalars(self, values: Sequence[Any], dtypes: Sequence[bool]) -> None:
+        """Fill the block of lifted scalars; `dtypes` says which are floating."""
+        for number, (value, floating) in enumerate(zip(values, dtypes)):
+            if floating:
+                self.float_scalars[number] = value
+            else:
+                self.scalars[number] = value
+
+
+class Program:
+    """A compiled graph. `run` binds leaves and outputs, executes, and gives the outputs.
+
+    Calls from several threads use an instance each; instances are kept for the next call.
+    """
+
+    def __init__(self, plan: Plan, advances: Sequence[tuple[int, int]] = ()):
+        self.plan = plan
+        self.advances = list(advances)
+        self.addresses = addresses_of(plan)
+        self.floating = [dtype.kind == "f" for _, dtype in plan.scalars]
+        self.leaf_slots: list[list[int]] = [[] for _ in range(plan.num_leaves)]
+        self.output_slots: list[list[int]] = [[] for _ in plan.outputs]
+        for b in plan.buffers:
+            if b.kind == "leaf":
+                self.leaf_slots[b.index].append(b.number)
+            elif b.kind == "output":
+                self.output_slots[b.index].append(b.number)
+        self._free: list[Instance] = []
+        self._lock = threading.Lock()
+
+    def acquire(self) -> Instance:
+        """An instance that no other call uses."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        return Instance(self)
+
+    def release(self, instance: Instance) -> None:
+        with self._lock:
+            if len(self._free) < 4:
+                self._free.append(instance)
+
+    def run(self, leaves: Sequence[np.ndarray], scalars: Sequence[Any]) -> list[np.ndarray]:
+        """Evaluate: `leaves` are C-contiguous arrays; returns new read-only arrays."""
+        instance = self.acquire()
+        try:
+            table = instance.table
+            for slots, array in zip(self.leaf_slots, leaves):
+                for slot in slots:
+                    table[slot] = array.__array_interface__["data"][0]
+            outputs = []
+            for slots, (shape, dtype) in zip(self.output_slots, self.plan.outputs):
+                array = aligned_empty(shape, dtype.numpy)
+                for slot in slots:
+                    table[slot] = array.__array_interface__["data"][0]
+                outputs.append(array)
+            instance.set_scalars(scalars, self.floating)
+            self.execute(instance, leaves, outputs, 1)
+        finally:
+            self.release(instance)
+        for array in outputs:
+            array.flags.writeable = False
+        return outputs
+
+    def execute(self, instance: Instance, leaves: Sequence[np.ndarray], outputs: Sequence[np.ndarray], steps: int) -> int:
+        """Run `steps` steps on an instance whose table is bound; raises what the status words report."""
+        segments = instance.segments
+        done = steps
+        if len(segments) == 1 and type(segments[0]) is driver.Program:
+            native = segments[0]
+            done = pool().execute(native.address, steps, native.parallel)
+        elif segments:
+            for _ in range(steps):
+                for segment in segments:
+                    if type(segment) is driver.Program:
+                        pool().execute(segment.address, 1, segment.parallel)
+                    else:
+                        self._host(segment, instance, leaves, outputs)
+        if instance.status[0]:
+            self._raise(instance)
+        return done
+
+    def _host(self, call: tuple, instance: Instance, leaves, outputs) -> None:
+        """Run a host operation on arrays over the program's buffers."""
+        op, operands, result = call
+        arrays = [self._array(b, instance, leaves, outputs) for b in operands]
+        self._array(result, instance, leaves, outputs)[...] = op.numpy(*arrays)
+
+    def _array(self, number: int, instance: Instance, leaves, outputs) -> np.ndarray:
+        plan = next(b for b in self.plan.buffers if b.number == number)
+        if plan.kind == "leaf":
+            return leaves[plan.index]
+        if plan.kind == "output":
+            return outputs[plan.index]
+        start = int(instance.table[number]) - address(instance.arena)
+        raw = instance.arena[start : start + plan.bytes]
+        return raw.view(plan.dtype.numpy).reshape(plan.shape)
+
+    def _raise(self, instance: Instance) -> None:
+        number, index, size = int(instance.status[0]) - 1, int(instance.status[1]), int(instance.status[2])
+        instance.status[:] = 0
+        what, line = self.plan.checks[number]
+        raise IndexOutOfRangeError(f"index {index} is out of range for {what} of size {size}\nrecorded at {line}")

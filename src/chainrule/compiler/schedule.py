@@ -1,0 +1,358 @@
+"""Order, threads and memory: from kernels to regions of tasks, and buffers to offsets in one arena.
+
+A *task* is a list of kernels that run one after another on a chunk of rows: a kernel joins the
+task of another if row r of its work needs row r of the other's result only, so that a chunk passes through a whole
+chain while it is in cache and no thread waits in between. A *region* is a set of independent tasks, whose chunks threads
+claim; regions follow one another. Regions too small to share run serially.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .kernel import Access, Body, Kernel
+from .lowering import Buffer, Lowering, Step
+
+#: a region below this many nanoseconds of estimated work is not worth a thread
+SERIAL_NS = 5000.0
+#: chunks should take at least this long, and there should be about this many for each thread
+CHUNK_NS, CHUNKS_PER_THREAD = 2500.0, 4
+#: a chunk of a chain of kernels should touch at most this many bytes between kernels
+CHUNK_BYTES = 192 << 10
+ALIGNMENT = 64
+
+
+@dataclass(slots=True)
+class Task:
+    steps: list[Step]
+    rows: int
+    extent: int = 1
+    chunk: int = 1
+
+
+@dataclass(slots=True)
+class Region:
+    tasks: list[Task]
+    parallel: bool = False
+
+    def steps(self) -> list[Step]:
+        return [step for task in self.tasks for step in task.steps]
+
+
+def step_cost(step: Step) -> float:
+    """Estimated nanoseconds of a kernel on one thread."""
+    kernel = step.kernel
+    if kernel is None:
+        return 1e4
+    elements = 1
+    for size in kernel.sizes:
+        elements *= size
+    if kernel.kind == "contract":
+        lanes, rows = kernel.static[1], kernel.static[2]
+        used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
+        return 20 + kernel.flops / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
+    operations = sum(i[0] == "op" for i in kernel.body.code) + sum(i[0] == "op" for i in kernel.inner.code)
+    hard = sum(
+        i[0] == "random" or (i[0] == "op" and i[1].name in TRANSCENDENTAL)
+        for i in (*kernel.body.code, *kernel.inner.code)
+    )
+    moved = sum(a.dtype.itemsize for a in kernel.accesses if any(a.strides))
+    work = 0.02 * operations + 0.15 * hard + moved / 40.0 + (0.25 if kernel.kind == "reduce" else 0.05)
+    if kernel.kind == "scatter":
+        work += 1.0
+    return 20 + elements * work
+
+
+TRANSCENDENTAL = frozenset(
+    "exp expm1 log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
+)
+
+
+class Schedule:
+    """Regions and memory of a lowered graph. `in_place` maps outputs to the leaves whose storage they take over."""
+
+    def __init__(self, lowering: Lowering, in_place: dict[int, int], threads: int):
+        self.lowering = lowering
+        self.steps = lowering.steps
+        self.buffers = lowering.buffers
+        self.in_place: dict[int, int] = {}
+        self._predecessors = self._hazards()
+        self._take_over(in_place)
+        self.regions: list[Region] = []
+        self._form_regions()
+        self._share(threads)
+        self.arena_bytes = 0
+        self.offsets: dict[int, int] = {}
+        self.total_bytes = 0
+        self._plan_memory()
+
+    # --- dependencies -----------------------------------------------------------------------------
+
+    def _hazards(self) -> list[set[int]]:
+        """For each step, the earlier steps that it must follow."""
+        writer: dict[int, list[int]] = {}
+        readers: dict[int, list[int]] = {}
+        result = []
+        for number, step in enumerate(self.steps):
+            needed: set[int] = set()
+            for buffer in step.reads:
+                needed.update(writer.get(buffer, ()))
+            for buffer in step.writes:
+                needed.update(writer.get(buffer, ()))
+                needed.update(readers.get(buffer, ()))
+            needed.discard(number)
+            for buffer in step.reads:
+                readers.setdefault(buffer, []).append(number)
+            for buffer in step.writes:
+                writer.setdefault(buffer, []).append(number)
+            result.append(needed)
+        return result
+
+    def _reaches(self) -> list[int]:
+        """Bit set of all steps that each step follows, directly or not (steps in a topological order)."""
+        result = [0] * len(self.steps)
+        for number in self._topological():
+            bits = 0
+            for before in self._predecessors[number]:
+                bits |= result[before] | 1 << before
+            result[number] = bits
+        return result
+
+    def _topological(self) -> list[int]:
+        order: list[int] = []
+        done: set[int] = set()
+        stack = [(n, False) for n in reversed(range(len(self.steps)))]
+        while stack:
+            number, expanded = stack.pop()
+            if number in done:
+                continue
+            if expanded:
+                done.add(number)
+                order.append(number)
+                continue
+            stack.append((number, True))
+            stack.extend((p, False) for p in sorted(self._predecessors[number], reverse=True) if p not in done)
+        return order
+
+    def _take_over(self, wanted: dict[int, int]) -> None:
+        """Let outputs be written over the leaves they replace, where every reader of the old value comes first."""
+        leaves = {b.index: b for b in self.buffers if b.kind == "leaf"}
+        outputs = {b.index: b for b in self.buffers if b.kind == "output"}
+        for output, leaf in wanted.items():
+            target, source = leaves.get(leaf), outputs.get(output)
+            if source is None:
+                continue
+            writers = [n for n, step in enumerate(self.steps) if source.number in step.writes]
+            if target is not None and len(writers) == 1 and self._may_overwrite(writers[0], source, target):
+                readers = [n for n, s in enumerate(self.steps) if target.number in s.reads and n != writers[0]]
+                reach = self._reaches()
+                if not any(reach[r] >> writers[0] & 1 for r in readers):
+                    self._predecessors[writers[0]].update(readers)
+                    self._rename(source, target)
+                    self.in_place[output] = leaf
+                    continue
+            self._copy_back(source, target or self.lowering.leaf_buffer(leaf), writers)
+            self.in_place[output] = leaf
+
+    def _copy_back(self, source: Buffer, target: Buffer, writers: list[int]) -> None:
+        """Compute an output in the arena and copy it over its leaf when everything else has read that."""
+        source.kind = "arena"
+        count = max(source.bytes // source.dtype.itemsize, 0)
+        accesses = [Access(b.number, source.dtype, 0, (1,)) for b in (source, target)]
+        body = Body([("load", 0)], [(0, 1)])
+        kernel = Kernel("map", (count,), 0, accesses, body, baked=self.lowering.baked, label="copy")
+        readers = {n for n, s in enumerate(self.steps) if target.number in s.reads | s.writes}
+        self.steps.append(Step(kernel, {source.number}, {target.number}, 0, {}, "copy"))
+        self._predecessors.append(readers | set(writers))
+
+    def _may_overwrite(self, number: int, source: Buffer, target: Buffer) -> bool:
+        """Whether the step that writes `source` reads `target` at most at the element that it writes."""
+        step = self.steps[number]
+        kernel = step.kernel
+        if kernel is None or source.dtype is not target.dtype or target.number in step.writes:
+            return False
+        if target.number not in step.reads:
+            return kernel.kind in ("map", "reduce", "contract")
+        if kernel.kind not in ("map", "reduce", "contract"):
+            return False
+        stored = [kernel.accesses[a] for _, a in kernel.body.stores if kernel.accesses[a].buffer == source.number]
+        if not stored:
+            return False
+        place = stored[0]
+        inside = {i[1] for i in kernel.inner.code if i[0] in ("load", "take")}
+        for n, access in enumerate(kernel.accesses):
+            if access.buffer != target.number:
+                continue
+            if n in inside or (kernel.kind == "contract" and n < 2):
+                return False
+            if (access.offset, access.strides) != (place.offset, place.strides):
+                return False
+        return not any(i[0] == "take" and kernel.accesses[i[1]].buffer == target.number for i in kernel.body.code)
+
+    def _rename(self, old: Buffer, new: Buffer) -> None:
+        for step in self.steps:
+            if old.number not in step.reads and old.number not in step.writes:
+                continue
+            for group in (step.reads, step.writes):
+                if old.number in group:
+                    group.discard(old.number)
+                    group.add(new.number)
+            if old.number in step.row_elements:
+                moved = step.row_elements.pop(old.number)
+                known = step.row_elements.get(new.number)
+                step.row_elements[new.number] = moved if known in (None, moved) else 0
+            if step.kernel is not None:
+                for access in step.kernel.accesses:
+                    if access.buffer == old.number:
+                        access.buffer = new.number
+            if step.host is not None:
+                operation, operands, result = step.host
+                operands = [new.number if b == old.number else b for b in operands]
+                step.host = (operation, operands, new.number if result == old.number else result)
+        old.kind = "none"
+
+    # --- regions ----------------------------------------------------------------------------------
+
+    def _form_regions(self) -> None:
+        waiting = list(range(len(self.steps)))
+        done: set[int] = set()
+        while waiting:
+            task_of: dict[int, Task] = {}
+            tasks: list[Task] = []
+            progress = True
+            inside: set[int] = set()
+            while progress:
+                progress = False
+                left = []
+                for number in waiting:
+                    needed = self._predecessors[number]
+                    ready = all(p in done or p in inside for p in needed)
+                    host = self.steps[number].host is not None
+                    if not ready or (host and inside) or not self._join(number, needed & inside, tasks, task_of):
+                        left.append(number)
+                        continue
+                    inside.add(number)
+                    progress = not host
+                    if host:
+                        left += [n for n in waiting if n > number]
+                        break
+                waiting = left
+            done |= inside
+            self.regions.append(Region(tasks))
+
+    def _join(self, number: int, needed: set[int], tasks: list[Task], task_of: dict[int, Task]) -> bool:
+        """Put a step into the current region, if what it needs there is in tasks whose rows it follows."""
+        step = self.steps[number]
+        involved: list[Task] = []
+        for before in sorted(needed):
+            task = task_of[before]
+            if not any(task is t for t in involved):
+                involved.append(task)
+            if not self._row_by_row(self.steps[before], step):
+                return False
+        if not involved:
+            task = Task([step], step.rows)
+            tasks.append(task)
+            task_of[number] = task
+            return True
+        first = involved[0]
+        if step.rows < 2 or any(t.rows != step.rows for t in involved):
+            return False
+        for other in involved[1:]:
+            first.steps += other.steps
+            tasks[:] = [t for t in tasks if t is not other]
+            for key, task in task_of.items():
+                if task is other:
+                    task_of[key] = first
+        first.steps.append(step)
+        task_of[number] = first
+        return True
+
+    def _row_by_row(self, before: Step, step: Step) -> bool:
+        if before.rows != step.rows or step.rows < 2:
+            return False
+        shared = (before.writes & (step.reads | step.writes)) | (before.reads & step.writes)
+        for buffer in shared:
+            elements = step.row_elements.get(buffer, 0)
+            if elements == 0 or before.row_elements.get(buffer, 0) != elements:
+                return False
+        return True
+
+    def _share(self, threads: int) -> None:
+        """Decide which regions threads share, and the chunks of every task; join serial neighbours."""
+        for region in self.regions:
+            costs = [sum(step_cost(s) for s in task.steps) for task in region.tasks]
+            total = sum(costs)
+            region.parallel = threads > 1 and total >= SERIAL_NS and all(s.host is None for s in region.steps())
+            target = max(CHUNK_NS, total / (threads * CHUNKS_PER_THREAD))
+            for task, cost in zip(region.tasks, costs):
+                if len(task.steps) == 1 and task.rows < 2 and task.steps[0].kernel is not None:
+                    task.rows = task.steps[0].kernel.sizes[0]
+                task.extent = max(task.rows, 1)
+                chunks = 1
+                if region.parallel:
+                    chunks = max(1, min(round(cost / target), task.extent))
+                if len(task.steps) > 1:
+                    chunks = max(chunks, -(-self._chain_bytes(task) // CHUNK_BYTES))
+                task.chunk = chunk_rows(task.extent, chunks)
+        merged: list[Region] = []
+        for region in self.regions:
+            host = any(s.host is not None for s in region.steps())
+            before = merged[-1] if merged else None
+            if before and not host and not region.parallel and not before.parallel and before.steps()[0].host is None:
+                before.tasks += region.tasks
+            else:
+                merged.append(region)
+        self.regions = merged
+
+    def _chain_bytes(self, task: Task) -> int:
+        """Bytes that a chain of kernels hands from one to the next."""
+        written = set().union(*(s.writes for s in task.steps)) & set().union(*(s.reads for s in task.steps))
+        return sum(self.buffers[b - self.buffers[0].number].bytes for b in written)
+
+    # --- memory -----------------------------------------------------------------------------------
+
+    def _plan_memory(self) -> None:
+        """Offsets in the arena: buffers whose lives do not overlap share memory (first fit, large ones first)."""
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        time = 0
+        for region in self.regions:
+            for task in region.tasks:
+                for step in task.steps:
+                    for buffer in step.reads | step.writes:
+                        first.setdefault(buffer, time)
+                        last[buffer] = time
+                if not region.parallel and len(task.steps) > 0:
+                    time += 1
+            time += 1
+        placed: list[tuple[int, int, int, int]] = []
+        arena = [b for b in self.buffers if b.kind == "arena" and b.number in first]
+        self.total_bytes = sum(b.bytes for b in arena)
+        for buffer in sorted(arena, key=lambda b: (-b.bytes, b.number)):
+            size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
+            begin, end = first[buffer.number], last[buffer.number]
+            taken = sorted((o, o + s) for o, s, f, l in placed if f <= end and begin <= l)
+            offset = 0
+            for low, high in taken:
+                if low - offset >= size:
+                    break
+                offset = max(offset, high)
+            placed.append((offset, size, begin, end))
+            self.offsets[buffer.number] = offset
+            self.arena_bytes = max(self.arena_bytes, offset + size)
+
+
+def chunk_rows(extent: int, chunks: int) -> int:
+    """Rows of a chunk: balanced, and whole register tiles where there are enough rows."""
+    rows = -(-extent // max(chunks, 1))
+    for unit in (64, 16, 8):
+        if rows >= 2 * unit:
+            rows = -(-rows // unit) * unit
+            break
+    return max(1, min(rows, extent))
+
+
+def kernels_of(regions: list[Region]) -> list[Kernel]:
+    """All kernels in order."""
+    return [step.kernel for region in regions for step in region.steps() if step.kernel is not None]

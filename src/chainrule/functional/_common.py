@@ -1,0 +1,80 @@
+"""What the functional operations share: error messages, checks of shapes and dtypes, reductions."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from .. import functions as fn
+from ..errors import ConfigError, DTypeError, ShapeError
+from ..ops.base import message
+from ..tensor import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def fail(kind: type[Exception], name: str, problem: str, operands: tuple[Tensor, ...] = (), help: str = "") -> NoReturn:
+    """Raise `kind` in the house form: operation, problem, operand types, the user's line, the cure."""
+    raise kind(message(name, problem, operands, help))  # type: ignore[arg-type]
+
+
+def as_tensor(value: Any, name: str, argument: str) -> Tensor:
+    """`value` as a tensor; a DTypeError says which argument cannot be one."""
+    if isinstance(value, Tensor):
+        return value
+    try:
+        return fn.asarray(value)
+    except (TypeError, ValueError) as error:
+        fail(DTypeError, name, f"{argument} is {type(value).__name__}, which is no tensor ({error})")
+
+
+def check_floating(name: str, tensor: Tensor, argument: str = "input") -> None:
+    """DTypeError unless `tensor` has a floating dtype."""
+    if tensor.dtype.kind != "f":
+        fail(DTypeError, name, f"{argument} must be floating, not {tensor.dtype.name}", (tensor,),
+             f"convert it with {argument}.astype(chainrule.float32)")  # fmt: skip
+
+
+def check_reduction(name: str, reduction: str, extra: tuple[str, ...] = ()) -> None:
+    """ConfigError unless `reduction` is one of 'mean', 'sum', 'none' and `extra`."""
+    if reduction not in REDUCTIONS and reduction not in extra:
+        names = ", ".join(repr(r) for r in REDUCTIONS + extra)
+        raise ConfigError(f"{name}: reduction must be one of {names}, not {reduction!r}")
+
+
+def same_shape(name: str, input: Tensor, target: Tensor, argument: str = "target") -> Tensor:
+    """`target`, checked to have the shape and the dtype of `input`: losses never broadcast.
+
+    A loss of (n, 1) against (n,) would broadcast to (n, n) and train towards the mean of the targets.
+    Integer and bool targets are converted, because 0/1 labels and counts are often stored so.
+    """
+    if input.shape != target.shape:
+        a, b = tuple(input.shape), tuple(target.shape)
+        help = f"losses do not broadcast: give {argument} the shape {a}"
+        if a == b + (1,):
+            help += f", with {argument}.unsqueeze(-1), or take input.squeeze(-1)"
+        elif b == a + (1,):
+            help += f", with {argument}.squeeze(-1)"
+        fail(ShapeError, name, f"input has shape {a}, {argument} has shape {b}", (input, target), help)
+    if target.dtype is not input.dtype:
+        if target.dtype.kind == "f":
+            fail(DTypeError, name, f"input is {input.dtype.name}, {argument} is {target.dtype.name}", (input, target),
+                 f"convert one, for instance {argument}.astype(chainrule.{input.dtype.name})")  # fmt: skip
+        target = target.astype(input.dtype)
+    return target
+
+
+def reduce(losses: Tensor, reduction: str) -> Tensor:
+    """The mean, the sum, or each of the `losses`."""
+    if reduction == "mean":
+        return fn.mean(losses)
+    if reduction == "sum":
+        return fn.sum(losses)
+    return losses
+
+
+def axis_of(name: str, tensor: Tensor, dim: int) -> int:
+    """`dim` counted from the front, or ShapeError."""
+    rank = len(tensor.shape)
+    if not isinstance(dim, int) or not -rank <= dim < rank:
+        fail(ShapeError, name, f"dim {dim} is out of range for {rank} axes", (tensor,))
+    return dim + rank if dim < 0 else dim

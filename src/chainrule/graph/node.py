@@ -1,0 +1,128 @@
+"""`Node`: one processing node of the computation graph, and iterative walks over nodes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..dtypes import DType
+
+if TYPE_CHECKING:
+    from ..ops.base import Primitive
+
+_PACKAGE = os.path.join(str(Path(__file__).resolve().parent.parent), "")
+_serial = 0
+_getframe = sys._getframe
+
+
+class Node:
+    """The result of applying one primitive to nodes: a value that is pending or present.
+
+    Attributes:
+        op: the primitive, with its attributes.
+        inputs: operand nodes; emptied when the node is evaluated and needs no history.
+        shape, dtype: the type of the value, known when recorded.
+        value: the value as a read-only C-contiguous array, or None while pending.
+        requires_grad: whether history is kept for differentiation.
+        serial: recording order; operands have smaller serials than their results.
+        where: (code object, instruction offset) of the user's line, see `location`. The line number
+            is looked up only when it is asked for: finding it costs more than recording the node.
+        owner: weak reference to the tensor whose `.grad` this node's gradient goes to, or None.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "inputs", "op", "owner", "requires_grad", "serial", "shape", "value", "where")
+
+    def __init__(
+        self,
+        op: Primitive,
+        inputs: tuple[Node, ...],
+        shape: tuple[int, ...],
+        dtype: DType,
+        value: np.ndarray | None = None,
+        requires_grad: bool = False,
+        where: tuple[CodeType, int] | None = None,
+    ):
+        global _serial
+        _serial = serial = _serial + 1
+        self.op = op
+        self.inputs = inputs
+        self.shape = shape
+        self.dtype = dtype
+        self.value = value
+        self.requires_grad = requires_grad
+        self.serial = serial
+        self.owner = None
+        if where is None:
+            frame = _getframe(1)
+            while frame is not None:
+                code = frame.f_code
+                if not code.co_filename.startswith(_PACKAGE):
+                    where = (code, frame.f_lasti)
+                    break
+                frame = frame.f_back
+        self.where = where
+
+    def __repr__(self) -> str:
+        return f"%{self.serial} = {self.op!r} : {self.dtype.name}{list(self.shape)}"
+
+    @property
+    def location(self) -> str:
+        """``file:line`` of the user's code that recorded this node."""
+        return describe_line(self.where)
+
+
+def user_line() -> tuple[Any, int] | None:
+    """Code object and instruction offset of the innermost frame outside the package."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(_PACKAGE):
+            return (code, frame.f_lasti)
+        frame = frame.f_back
+    return None
+
+
+def describe_line(where: tuple[Any, int] | None) -> str:
+    """``file:line`` of a code object and instruction offset as `user_line` gives them."""
+    if where is None:
+        return "<unknown>"
+    code, offset = where
+    number = code.co_firstlineno
+    for start, end, line in code.co_lines():
+        if line is not None and start <= offset < end:
+            number = line
+            break
+    return f"{code.co_filename}:{number}"
+
+
+def topological(roots: Iterable[Node], stop_at_values: bool = True) -> list[Node]:
+    """All nodes that `roots` depend on, operands before results, iteratively.
+
+    With `stop_at_values`, nodes that already have a value are included but not walked through.
+    """
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(root, False) for root in roots]
+    stack.reverse()
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if stop_at_values and node.value is not None:
+            order.append(node)
+            continue
+        stack.append((node, True))
+        for operand in reversed(node.inputs):
+            if id(operand) not in seen:
+                stack.append((operand, False))
+    return order

@@ -1,0 +1,211 @@
+"""The methods of `Tensor` that are functions of the package, and its PyTorch spellings."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from . import autograd, functions, indexing, linalg
+from .conversion import to_node
+from .dtypes import as_dtype, bool_, float32, float64, int32, int64
+from .errors import ConfigError
+from .operators import replace
+from .ops.base import emit, message
+from .recording import broadcast, cast, full, is_dtype_like, reject
+from .tensor import Tensor, node_of
+
+_FUNCTIONS = """
+abs acos acosh add all amax amin any argmax argmin argsort asin asinh astype atan atan2 atanh broadcast_to ceil chunk clamp
+clip cos cosh count_nonzero cumprod cumsum cumulative_prod cumulative_sum divide erf exp expand expand_dims expm1 flatten
+flip floor floor_divide gather isfinite isinf isnan log log10 log1p log2 logical_and logical_not logical_or logical_xor
+logsumexp max maximum mean min minimum moveaxis multiply negative nonzero pow prod ravel reciprocal remainder
+repeat_interleave reshape roll round rsqrt sigmoid sign sin sinh sort split sqrt square squeeze std subtract sum swapaxes
+take tan tanh tile topk transpose tril triu trunc unique unsqueeze unstack var where
+""".split()
+
+
+def _view(self: Tensor, *shape: Any) -> Tensor:
+    """`reshape` under PyTorch's name; a dtype is refused, as values are never reinterpreted."""
+    if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)) and is_dtype_like(shape[0]):
+        raise ConfigError(message("view", "bits are not reinterpreted", (node_of(self),), "convert with .astype(...)"))
+    return functions.reshape(self, *shape)
+
+
+def _to(self: Tensor, *targets: Any, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
+    """This tensor in another dtype and on another device (so far "cpu" alone)."""
+    for target in targets:
+        if isinstance(target, Tensor):
+            dtype = target.dtype
+        elif isinstance(target, str) and target.split(":")[0] in ("cpu", "cuda", "gpu", "mps"):
+            device = target
+        else:
+            dtype = target
+    if device is not None and str(device) != "cpu":
+        raise ConfigError(message("to", f"device {device!r} is not available; there is 'cpu'", (node_of(self),)))
+    return self if dtype is None else functions.astype(self, dtype)
+
+
+def _converter(dtype: Any):
+    def method(self: Tensor) -> Tensor:
+        return Tensor(cast(node_of(self), dtype))
+
+    method.__doc__ = f"This tensor as {dtype.name}."
+    return method
+
+
+def _clone(self: Tensor) -> Tensor:
+    """A handle of its own on this value, through which gradients flow."""
+    return Tensor(emit("alias", node_of(self)) if node_of(self).requires_grad else node_of(self))
+
+
+def _transposed(self: Tensor) -> Tensor:
+    """The transpose of a matrix; for other numbers of axes it raises."""
+    if self.ndim != 2:
+        help = "use .mT for the last two axes, or permute_dims"
+        reject("T", f"a matrix is needed, not {self.ndim} axes", (node_of(self),), help)
+    return functions.matrix_transpose(self)
+
+
+def _t(self: Tensor) -> Tensor:
+    """The transpose of a matrix; a vector or scalar stays as it is."""
+    return self if self.ndim < 2 else _transposed(self)
+
+
+def _permute(self: Tensor, *axes: Any) -> Tensor:
+    """`permute_dims` under PyTorch's name."""
+    return functions.permute_dims(self, *axes)
+
+
+def _repeat(self: Tensor, *counts: Any) -> Tensor:
+    """Whole copies, as PyTorch's repeat: `tile`."""
+    counts = counts[0] if len(counts) == 1 and not hasattr(counts[0], "__index__") else counts
+    if len(counts) < self.ndim:
+        reject("repeat", f"{len(counts)} counts for {self.ndim} axes", (node_of(self),))
+    return functions.tile(self, tuple(counts))
+
+
+def _contiguous(self: Tensor) -> Tensor:
+    """This tensor: storage is always contiguous."""
+    return self
+
+
+def _masked_fill(self: Tensor, mask: Any, value: Any) -> Tensor:
+    """`value` where `mask` holds, else this tensor."""
+    return functions.where(mask, value, self)
+
+
+def _new_value(self: Tensor, value: Any, name: str) -> Tensor:
+    node = node_of(self)
+    source = to_node(value, name)
+    if source.shape != node.shape:
+        offset = len(node.shape) - len(source.shape)
+        if offset < 0 or any(a not in (1, b) for a, b in zip(source.shape, node.shape[offset:])):
+            reject(name, "the value does not fit the tensor written to", (node, source))
+    return replace(self, Tensor(broadcast(cast(source, node.dtype), node.shape)), name)
+
+
+def _copy_(self: Tensor, value: Any) -> Tensor:
+    """Write `value`, broadcast and converted, to this handle."""
+    return _new_value(self, value, "copy_")
+
+
+def _fill_(self: Tensor, value: Any) -> Tensor:
+    """Write one number to every element of this handle."""
+    node = node_of(self)
+    if isinstance(value, (bool, int, float)):
+        value = float(value) if node.dtype.kind == "f" else value
+        return replace(self, Tensor(full(value, node.shape, node.dtype, "fill_")), "fill_")
+    return _new_value(self, value, "fill_")
+
+
+def _zero_(self: Tensor) -> Tensor:
+    """Write zeros to this handle."""
+    return _fill_(self, False if self.dtype is bool_ else 0)
+
+
+def _written(name: str, operation: Any):
+    def method(self: Tensor, *operands: Any, **options: Any) -> Tensor:
+        return replace(self, operation(self, *operands, **options), name)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"`{name[:-1]}`, the result written to this handle."
+    return method
+
+
+def _scaled(operation: Any):
+    def function(x: Any, other: Any, alpha: float = 1) -> Tensor:
+        return operation(x, other if alpha == 1 else other * alpha)
+
+    return function
+
+
+def _namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
+    """The module with the Array API's functions."""
+    return sys.modules[__package__]
+
+
+def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """This tensor on `device`, which is "cpu"."""
+    return _to(self, device=device)
+
+
+def _new(maker: Any):
+    def method(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
+        return maker(*shape, dtype=self.dtype if dtype is None else dtype)
+
+    return method
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """This tensor in the dtype of `other`."""
+    return functions.astype(self, other.dtype)
+
+
+def _addmatmul(name: str, swap: bool):
+    def method(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, (Tensor, np.ndarray)):
+            return NotImplemented
+        return linalg.matmul(other, self) if swap else linalg.matmul(self, other)
+
+    method.__name__ = name
+    return method
+
+
+def _install() -> None:
+    for name in _FUNCTIONS:
+        setattr(Tensor, name, getattr(functions, name))
+    methods = {
+        "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__array_namespace__": _namespace,
+        "__matmul__": _addmatmul("__matmul__", False), "__rmatmul__": _addmatmul("__rmatmul__", True),
+        "T": property(_transposed), "mT": property(functions.matrix_transpose),
+        "backward": autograd.backward, "clone": _clone, "contiguous": _contiguous, "copy_": _copy_, "fill_": _fill_,
+        "div": functions.divide, "dot": linalg.vecdot, "matmul": linalg.matmul, "mul": functions.multiply,
+        "masked_fill": _masked_fill, "neg": functions.negative, "permute": _permute, "repeat": _repeat,
+        "sub": functions.subtract, "t": _t, "to": _to, "to_device": _to_device, "type_as": _type_as, "view": _view,
+        "zero_": _zero_, "eq": functions.equal, "ne": functions.not_equal, "lt": functions.less,
+        "le": functions.less_equal, "gt": functions.greater, "ge": functions.greater_equal, "norm": linalg.norm,
+        "cpu": _contiguous, "new_zeros": _new(functions.zeros), "new_ones": _new(functions.ones),
+        "add_": _written("add_", _scaled(functions.add)), "sub_": _written("sub_", _scaled(functions.subtract)),
+        "mul_": _written("mul_", functions.multiply), "div_": _written("div_", functions.divide),
+        "clamp_": _written("clamp_", functions.clip), "clip_": _written("clip_", functions.clip),
+        "unflatten": _unflatten,
+    }  # fmt: skip
+    for name, method in methods.items():
+        setattr(Tensor, name, method)
+    for name, dtype in {
+        "float": float32, "double": float64, "int": int32, "long": int64, "bool": bool_,
+    }.items():  # fmt: skip
+        setattr(Tensor, name, _converter(as_dtype(dtype)))
+
+
+def _unflatten(self: Tensor, dim: int, sizes: Any) -> Tensor:
+    """Axis `dim` taken apart into axes of `sizes`."""
+    shape = self.shape
+    at = dim % len(shape)
+    return functions.reshape(self, shape[:at] + tuple(sizes) + shape[at + 1 :])
+
+
+_install()
+

@@ -1,0 +1,338 @@
+"""Elementwise primitives: arithmetic, rounding, extremes, division with remainder, powers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from . import elementary
+from .elementwise import Binary, Unary
+from .rules import add, div, emit, full_like, mul, neg, square, sub, where
+
+
+class Neg(Unary):
+    """-x; unsigned integers wrap."""
+
+    name = "neg"
+    kinds = "iuf"
+    numpy = np.negative
+
+    def chain(self, node, c):
+        return neg(c)
+
+    def scalar(self, b, x):
+        return b.neg(x)
+
+
+class Abs(Unary):
+    """|x|; the derivative at 0 is 0. The smallest signed integer stays as it is."""
+
+    name = "abs"
+    kinds = "iuf"
+    numpy = np.absolute
+
+    def chain(self, node, c):
+        return mul(c, emit("sign", node.inputs[0]))
+
+    def scalar(self, b, x):
+        return x if x.dtype.kind == "u" else b.abs(x)
+
+
+class Sign(Unary):
+    """-1, 0 or 1 as x is below, at or above 0; NaN stays NaN."""
+
+    name = "sign"
+    kinds = "iuf"
+    numpy = np.sign
+
+    def scalar(self, b, x):
+        zero, one = b.const(0, x.dtype), b.const(1, x.dtype)
+        rest = b.select(b.eq(x, zero), zero, x) if x.dtype.kind == "f" else zero
+        if x.dtype.kind != "u":
+            rest = b.select(b.lt(x, zero), b.const(-1, x.dtype), rest)
+        return b.select(b.gt(x, zero), one, rest)
+
+
+class Square(Unary):
+    """x * x."""
+
+    name = "square"
+    kinds = "iuf"
+    numpy = np.square
+
+    def chain(self, node, c):
+        x = node.inputs[0]
+        return mul(c, add(x, x))
+
+    def scalar(self, b, x):
+        return b.mul(x, x)
+
+
+class Reciprocal(Unary):
+    """1 / x."""
+
+    name = "reciprocal"
+
+    def chain(self, node, c):
+        return neg(mul(c, square(node)))
+
+    def numpy(self, x):
+        return np.divide(x.dtype.type(1), x)
+
+    def scalar(self, b, x):
+        return b.div(b.const(1, x.dtype), x)
+
+
+class Rounding(Unary):
+    """Family base: to a whole number; integers stay as they are; the derivative is zero."""
+
+    kinds = "iuf"
+    function: ClassVar[np.ufunc]
+
+    def numpy(self, x):
+        return self.function(x) if x.dtype.kind == "f" else x
+
+
+class Floor(Rounding):
+    """The largest whole number not above x."""
+
+    name = "floor"
+    function = np.floor
+
+    def scalar(self, b, x):
+        return b.floor(x) if x.dtype.kind == "f" else x
+
+
+class Ceil(Rounding):
+    """The smallest whole number not below x."""
+
+    name = "ceil"
+    function = np.ceil
+
+    def scalar(self, b, x):
+        return b.ceil(x) if x.dtype.kind == "f" else x
+
+
+class Trunc(Rounding):
+    """x without its fraction."""
+
+    name = "trunc"
+    function = np.trunc
+
+    def scalar(self, b, x):
+        return b.trunc(x) if x.dtype.kind == "f" else x
+
+
+class Round(Rounding):
+    """The nearest whole number, the even one of two."""
+
+    name = "round"
+    function = np.rint
+
+    def scalar(self, b, x):
+        return b.round_even(x) if x.dtype.kind == "f" else x
+
+
+class Add(Binary):
+    """a + b."""
+
+    name = "add"
+    kinds = "iuf"
+    numpy = np.add
+
+    def chain(self, node, c, i):
+        return c
+
+    def scalar(self, b, x, y):
+        return b.add(x, y)
+
+
+class Sub(Binary):
+    """a - b."""
+
+    name = "sub"
+    kinds = "iuf"
+    numpy = np.subtract
+
+    def chain(self, node, c, i):
+        return neg(c) if i else c
+
+    def jvp(self, node, tangents):
+        """The difference of the tangents."""
+        a, b = tangents
+        return a if b is None else neg(b) if a is None else sub(a, b)
+
+    def scalar(self, b, x, y):
+        return b.sub(x, y)
+
+
+class Mul(Binary):
+    """a * b."""
+
+    name = "mul"
+    kinds = "iuf"
+    numpy = np.multiply
+
+    def chain(self, node, c, i):
+        return mul(c, node.inputs[1 - i])
+
+    def scalar(self, b, x, y):
+        return b.mul(x, y)
+
+
+class Div(Binary):
+    """a / b for floating operands."""
+
+    name = "div"
+    numpy = np.divide
+
+    def chain(self, node, c, i):
+        quotient = div(c, node.inputs[1])
+        return neg(mul(quotient, node)) if i else quotient
+
+    def vjp(self, node, cotangent, needed):
+        """c / b, and -(c / b) y."""
+        quotient = div(cotangent, node.inputs[1])
+        return (quotient if needed[0] else None, neg(mul(quotient, node)) if needed[1] else None)
+
+    def scalar(self, b, x, y):
+        return b.div(x, y)
+
+
+class Extremum(Binary):
+    """Family base: of two numbers one, NaN if either is; at ties each gets half of the derivative."""
+
+    kinds = "iuf"
+    order: ClassVar[tuple[str, str]]
+
+    def chain(self, node, c, i):
+        a, b = node.inputs
+        shared = where(emit("eq", a, b), mul(c, full_like(c, 0.5)), full_like(c, 0.0))
+        return where(emit(self.order[i], a, b), c, shared)
+
+
+class Maximum(Extremum):
+    """The larger of a and b, NaN if either is NaN."""
+
+    name = "maximum"
+    order = ("gt", "lt")
+    numpy = np.maximum
+
+    def scalar(self, b, x, y):
+        return b.maximum(x, y)
+
+
+class Minimum(Extremum):
+    """The smaller of a and b, NaN if either is NaN."""
+
+    name = "minimum"
+    order = ("lt", "gt")
+    numpy = np.minimum
+
+    def scalar(self, b, x, y):
+        return b.minimum(x, y)
+
+
+def _integer_division(b, x, y):
+    """Floor of the quotient, and the remainder with the divisor's sign; 0 and 0 for a divisor of 0."""
+    quotient, remainder = b.idiv(x, y), b.irem(x, y)
+    if x.dtype.kind == "u":
+        return quotient, remainder
+    zero = b.const(0, x.dtype)
+    adjust = b.and_(b.ne(remainder, zero), b.lt(b.xor(remainder, y), zero))
+    return (
+        b.select(adjust, b.sub(quotient, b.const(1, x.dtype)), quotient),
+        b.select(adjust, b.add(remainder, y), remainder),
+    )
+
+
+def _floating_division(b, x, y):
+    """Floor of the quotient, and the remainder with the divisor's sign, for finite y that is not 0."""
+    zero = b.const(0, x.dtype)
+    quotient = b.floor(b.div(x, y))
+    remainder = b.fma(b.neg(quotient), y, x)
+    # x / y may have been rounded up to a whole number: then the remainder has the wrong sign
+    over = b.or_(b.and_(b.gt(y, zero), b.lt(remainder, zero)), b.and_(b.lt(y, zero), b.gt(remainder, zero)))
+    quotient = b.select(over, b.sub(quotient, b.const(1, x.dtype)), quotient)
+    return quotient, b.select(over, b.add(remainder, y), remainder)
+
+
+def _is_infinite(b, x):
+    return b.eq(b.abs(x), b.const(float("inf"), x.dtype))
+
+
+class Remainder(Binary):
+    """a - b floor(a / b), with the sign of b; integers by 0 give 0.
+
+    Floating results are exact where |a / b| is below 2**24 (float32) or 2**53 (float64).
+    """
+
+    name = "remainder"
+    kinds = "iuf"
+    numpy = np.remainder
+
+    def chain(self, node, c, i):
+        return neg(mul(c, emit("floor_divide", *node.inputs))) if i else c
+
+    def scalar(self, b, x, y):
+        if x.dtype.kind != "f":
+            return _integer_division(b, x, y)[1]
+        zero = b.const(0, x.dtype)
+        remainder = _floating_division(b, x, y)[1]
+        remainder = b.select(b.eq(remainder, zero), b.copysign(zero, y), remainder)
+        same_sign = b.or_(b.eq(x, zero), b.eq(b.lt(x, zero), b.lt(y, zero)))
+        whole = b.select(same_sign, b.select(b.eq(x, zero), b.copysign(zero, y), x), y)
+        nan = b.const(float("nan"), x.dtype)
+        whole = b.select(b.or_(_is_infinite(b, x), b.ne(x, x)), nan, whole)
+        return b.select(_is_infinite(b, y), whole, remainder)
+
+
+class FloorDivide(Binary):
+    """floor(a / b); integers by 0 give 0, floating numbers by 0 an infinity or NaN. The derivative is zero."""
+
+    name = "floor_divide"
+    kinds = "iuf"
+    numpy = np.floor_divide
+
+    def scalar(self, b, x, y):
+        if x.dtype.kind != "f":
+            return _integer_division(b, x, y)[0]
+        zero = b.const(0, x.dtype)
+        quotient = _floating_division(b, x, y)[0]
+        quotient = b.select(b.eq(quotient, zero), b.copysign(zero, b.div(x, y)), quotient)
+        opposite = b.and_(b.ne(x, zero), b.ne(b.lt(x, zero), b.lt(y, zero)))
+        whole = b.select(opposite, b.const(-1, x.dtype), b.copysign(zero, b.div(x, y)))
+        result = b.select(_is_infinite(b, y), whole, quotient)
+        undefined = b.or_(_is_infinite(b, x), b.or_(b.ne(x, x), b.ne(y, y)))
+        result = b.select(undefined, b.const(float("nan"), x.dtype), result)
+        return b.select(b.eq(y, zero), b.div(x, y), result)
+
+
+class Pow(Binary):
+    """a ** b; for negative integer exponents the quotient's whole part (0 unless |a| is 1).
+
+    The derivative with respect to a is 0 where b is 0, and with respect to b is 0 where a is 0 and b >= 0.
+    """
+
+    name = "pow"
+    kinds = "iuf"
+
+    def chain(self, node, c, i):
+        a, b = node.inputs
+        if i:  # y log(a), with log(1) where a is 0 and y is 0
+            return mul(c, mul(node, emit("log", where(emit("eq", a, full_like(a, 0.0)), full_like(a, 1.0), a))))
+        slope = mul(b, emit("pow", a, sub(b, full_like(b, 1.0))))
+        zero = full_like(b, 0.0)
+        return mul(c, where(emit("eq", b, zero), zero, slope))
+
+    def numpy(self, a, b):
+        if a.dtype.kind == "f":
+            return np.power(a, b)
+        negative = b < 0
+        power = np.power(a, np.where(negative, 0, b).astype(b.dtype))
+        sign = np.where(a == 1, 1, np.where(a == -1, np.where(b & 1, -1, 1), 0)) if a.dtype.kind == "i" else 0
+        return np.where(negative, sign, power).astype(a.dtype)
+
+    def scalar(self, b, x, y):
+        return elementary.pow(b, x, y)

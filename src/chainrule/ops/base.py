@@ -1,0 +1,160 @@
+"""`Primitive`: the base of all operations, their registry, and `emit`, which records one."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..dtypes import DType
+from ..errors import DTypeError, ShapeError
+from ..graph.node import Node, describe_line, user_line
+
+REGISTRY: dict[str, type[Primitive]] = {}
+FAMILIES = ("leaf", "elementwise", "movement", "reduction", "contraction", "indexing", "random", "control")
+
+
+class Mode(threading.local):
+    """What recording does in this thread."""
+
+    grad_enabled = True
+    #: line to give to emitted nodes while a transformation rewrites a graph, else None
+    where: Any = None
+
+
+mode = Mode()
+
+
+class Primitive:
+    """One operation: its attributes, type rule, derivatives, batching rule and meaning.
+
+    A concrete class has a docstring, `name`, `family`, `attributes` (names of constructor
+    arguments, hashable values), and the methods below. Rules build nodes with `emit`, by name, so
+    that no family imports another. Primitives never broadcast or promote.
+    """
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    attributes: ClassVar[tuple[str, ...]] = ()
+    differentiable: ClassVar[bool] = True
+    #: whether one instance per set of attributes is kept and shared
+    shared: ClassVar[bool] = True
+    #: the value by NumPy, the meaning that every backend is compared with: a method from arrays to an array, or a ufunc
+    numpy: ClassVar[Any] = None
+
+    if TYPE_CHECKING:  # the attributes
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, *values: Any):
+        if len(values) != len(self.attributes):
+            raise TypeError(f"{self.name} takes attributes {self.attributes}, got {values}")
+        for attribute, value in zip(self.attributes, values):
+            setattr(self, attribute, value)
+        self.key = (self.name, *values)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if not cls.name:
+            return  # the base class of a family
+        if cls.name in REGISTRY:
+            raise TypeError(f"two primitives are named {cls.name!r}")
+        if cls.family not in FAMILIES or not cls.__doc__:
+            raise TypeError(f"primitive {cls.name!r} needs a family and a docstring")
+        for rule in ("infer", "numpy", "batch") + (("vjp", "jvp") if cls.differentiable else ()):
+            if getattr(cls, rule) is getattr(Primitive, rule) and cls.family != "leaf":
+                raise TypeError(f"primitive {cls.name!r} lacks its rule {rule!r}")
+        REGISTRY[cls.name] = cls
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{a}={getattr(self, a)!r}" for a in self.attributes)
+        return f"{self.name}({arguments})" if arguments else self.name
+
+    def infer(self, *operands: Node) -> tuple[tuple[int, ...], DType]:
+        """Shape and dtype of the result; raises ShapeError or DTypeError through `reject`."""
+        raise NotImplementedError
+
+    def vjp(self, node: Node, cotangent: Node, needed: tuple[bool, ...]) -> tuple[Node | None, ...]:
+        """Cotangents of ``node.inputs``; None where not `needed`, and for integers and indices."""
+        raise NotImplementedError
+
+    def jvp(self, node: Node, tangents: tuple[Node | None, ...]) -> Node | None:
+        """Tangent of `node`, given those of its inputs (None means zero)."""
+        raise NotImplementedError
+
+    def batch(self, inputs: tuple[Node, ...], batched: tuple[bool, ...], size: int) -> Node:
+        """The same operation with a leading batch axis of `size` on the inputs marked `batched`.
+
+        The result always has the batch axis in front.
+        """
+        raise NotImplementedError
+
+    def cost(self, node: Node) -> tuple[int, int]:
+        """Floating-point operations, and bytes read and written if nothing is fused."""
+        size = int(np.prod(node.shape, dtype=np.int64))
+        moved = sum(int(np.prod(i.shape, dtype=np.int64)) * i.dtype.itemsize for i in node.inputs)
+        return size, moved + size * node.dtype.itemsize
+
+    def reject(self, problem: str, operands: tuple[Node, ...], help: str = "", kind: type = ShapeError):
+        """Raise `kind` in the house form: operation, problem, operand types, user's line, cure."""
+        raise kind(message(self.name, problem, operands, help))
+
+
+def message(name: str, problem: str, operands: tuple[Node, ...], help: str = "") -> str:
+    """The text of an error about operation `name` on `operands`."""
+    from_where = user_location()
+    types = ", ".join(f"{n.dtype.name}{list(n.shape)}" for n in operands)
+    lines = [f"{name}: {problem}" + (f"; operands {types}" if operands else ""), f"recorded at {from_where}"]
+    if help:
+        lines.append(f"help: {help}")
+    return "\n".join(lines)
+
+
+def user_location() -> str:
+    """``file:line`` of the user's code that is being recorded now."""
+    return describe_line(mode.where or user_line())
+
+
+_instances: dict[Any, Primitive] = {}
+_MAXIMUM_INSTANCES = 8192
+
+
+def primitive(name: str, attributes: tuple = ()) -> Primitive:
+    """The primitive called `name` with these attributes; instances are shared, up to a bound."""
+    key = (name, attributes) if attributes else name
+    found = _instances.get(key)
+    if found is None:
+        kind = REGISTRY[name]
+        found = kind(*attributes)
+        if kind.shared:
+            if len(_instances) >= _MAXIMUM_INSTANCES:
+                _instances.clear()
+            _instances[key] = found
+    return found
+
+
+def emit(name: str, *inputs: Node, attributes: tuple = ()) -> Node:
+    """Record primitive `name` applied to `inputs`; checks shapes and dtypes now."""
+    return apply(primitive(name, attributes), inputs)
+
+
+def apply(op: Primitive, inputs: tuple[Node, ...]) -> Node:
+    """Record `op` applied to `inputs`; checks shapes and dtypes now."""
+    shape, dtype = op.infer(*inputs)
+    requires_grad = False
+    if dtype.kind == "f" and mode.grad_enabled and op.differentiable:
+        for operand in inputs:
+            if operand.requires_grad:
+                requires_grad = True
+                break
+    return Node(op, inputs, shape, dtype, None, requires_grad, mode.where)
+
+
+def same_dtype(op: Primitive, operands: tuple[Node, ...]) -> DType:
+    """The one dtype of `operands`, or DTypeError."""
+    dtype = operands[0].dtype
+    for operand in operands[1:]:
+        if operand.dtype is not dtype:
+            op.reject("operands have different dtypes", operands, "convert with .astype(...)", DTypeError)
+    return dtype

@@ -1,0 +1,156 @@
+"""Evaluation: where pending nodes get their values.
+
+Pending work is looked up by structure (operations, types, how they are connected; not the numbers in it) in a cache
+of programs. A new structure is compiled to generic kernels, so that a new shape finds its kernels ready; a
+structure that keeps coming back is compiled again, specialised to its shapes. The bits are the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import config
+from .backends import interpreter
+from .errors import PlaceholderError
+from .graph.node import Node, topological
+from .ops.leaf import CONSTANT
+
+#: programs that are kept, and runs after which one is compiled for its very shapes
+MAXIMUM_PROGRAMS = 1024
+SPECIALISE_AFTER = 64
+#: bytes of intermediate values that one evaluation keeps for a later backward pass; beyond it they are recomputed
+KEPT_BYTES = 256 << 20
+
+
+class _Entry:
+    __slots__ = ("baked", "program", "runs")
+
+    def __init__(self, program: Any):
+        self.program = program
+        self.runs = 0
+        self.baked = False
+
+
+_programs: OrderedDict[Any, _Entry] = OrderedDict()
+_lock = threading.RLock()
+_STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
+
+
+def evaluate(nodes: Sequence[Node]) -> None:
+    """Fill the values of `nodes`.
+
+    Afterwards a node that requires gradients keeps its operation and operands; another becomes a
+    constant. Intermediate values that a backward pass may need are kept too, up to `KEPT_BYTES`.
+    """
+    pending = [node for node in nodes if node.value is None]
+    if not pending:
+        return
+    order = topological(pending)
+    wanted = _with_history(pending, order)
+    if config.backend() == "interpreter":
+        values = interpreter.run(wanted)
+    else:
+        values = run(order, wanted)
+    for node, value in zip(wanted, values):
+        node.value = value
+        # a leaf (stop_gradient) requires gradients but passes none on: keeping its operand would keep every former step
+        if not node.requires_grad or not node.op.differentiable:
+            node.op, node.inputs = CONSTANT, ()
+
+
+def _with_history(pending: list[Node], order: list[Node]) -> list[Node]:
+    """`pending` and the intermediate nodes whose values differentiation will use."""
+    wanted = list(dict.fromkeys(pending))
+    if not any(node.requires_grad for node in wanted):
+        return wanted
+    known, budget = set(map(id, wanted)), KEPT_BYTES
+    for node in order:
+        if node.requires_grad and node.value is None and id(node) not in known and node.op.family != "movement":
+            size = node.dtype.itemsize
+            for extent in node.shape:
+                size *= extent
+            budget -= size
+            if budget < 0:
+                break
+            wanted.append(node)
+    return wanted
+
+
+def structure(order: Sequence[Node], outputs: Sequence[Node]) -> tuple[tuple, list[np.ndarray], list[Any]]:
+    """What a program for these nodes depends on, and what it is run on: leaf values and lifted scalars."""
+    place: dict[Node, int] = {}
+    parts: list[Any] = []
+    leaves: list[np.ndarray] = []
+    scalars: list[Any] = []
+    for number, node in enumerate(order):
+        place[node] = number
+        if node.value is not None:
+            leaves.append(node.value)
+            parts.append(node.shape)
+            parts.append(node.dtype)
+            continue
+        op = node.op
+        name = op.name
+        if name == "full":
+            value = op.value  # type: ignore[attr-defined]
+            if isinstance(value, bool) or (value in _STRUCTURAL and repr(value) != "-0.0"):
+                parts.append(value)
+                parts.append(type(value))
+            else:
+                scalars.append(value)
+                parts.append("scalar")
+            parts.append(node.shape)
+            parts.append(node.dtype)
+        elif name == "placeholder":
+            raise PlaceholderError(
+                f"a value was asked of a placeholder, which stands for an argument and has none\n"
+                f"recorded at {node.location}\n"
+                "help: inside compile, vmap and the like use where() instead of if, and return what you want to see"
+            )
+        else:
+            parts.append(op)
+            for operand in node.inputs:
+                parts.append(place[operand])
+    parts.append(-1)
+    for node in outputs:
+        parts.append(place[node])
+    return tuple(parts), leaves, scalars
+
+
+def run(order: Sequence[Node], outputs: Sequence[Node]) -> list[np.ndarray]:
+    """The values of `outputs`, from the program cache; `order` holds all nodes they need, operands first."""
+    key, leaves, scalars = structure(order, outputs)
+    with _lock:
+        entry = _programs.get(key)
+        if entry is None:
+            entry = _programs[key] = _Entry(compile_nodes(order, outputs, baked=False))
+            if len(_programs) > MAXIMUM_PROGRAMS:
+                _programs.popitem(last=False)
+        else:
+            _programs.move_to_end(key)
+            entry.runs += 1
+            if entry.runs == SPECIALISE_AFTER and not entry.baked:
+                entry.program = compile_nodes(order, outputs, baked=True)
+                entry.baked = True
+    return entry.program.run(leaves, scalars)
+
+
+def compile_nodes(
+    order: Sequence[Node], outputs: Sequence[Node], baked: bool, in_place: dict[int, int] | None = None, advances=()
+) -> Any:
+    """A `Program` for `outputs`; see `compiler.plan.make_plan` for the arguments."""
+    from .backends.cpu import toolchain
+    from .backends.cpu.contract import CpuTiles
+    from .threads import get_num_threads
+    from .compiler.code import prepare
+    from .compiler.plan import make_plan
+    from .compiler.program import Program
+
+    prepare()
+    tiles = CpuTiles(toolchain.host())
+    return Program(make_plan(order, outputs, tiles, get_num_threads(), in_place, baked), advances)

@@ -1,0 +1,1 @@
+"""Tests of the primitives, driven by the table."""
