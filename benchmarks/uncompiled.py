@@ -84,18 +84,18 @@ def recording_seconds(count: int = 2000, repeats: int = 15) -> float:
     return statistics.median(times)
 
 
-def _blocks(step, data, read, seconds: float = 0.05):
+def _blocks(step, data, seconds: float = 0.05):
     """A function that times one block of `step` and returns seconds per step."""
-    read(step(*data))
+    step(*data).item()
     start = time.perf_counter()
-    read(step(*data))
+    step(*data).item()
     count = max(3, round(seconds / (time.perf_counter() - start)))
 
     def block() -> float:
         start = time.perf_counter()
         for _ in range(count):
             loss = step(*data)
-        read(loss)
+        loss.item()
         return (time.perf_counter() - start) / count
 
     return block
@@ -117,13 +117,13 @@ def _steps(threads: int, rounds: int) -> list[list[str]]:
     for name, aim in AIMS.items():
         workload = WORKLOADS[name]
         data = [t[: workload.batch] for t in ours.tensors(workload)]
-        blocks = {"chainrule": _blocks(ours.build(workload), data, float)}
+        blocks = {"chainrule": _blocks(ours.build(workload), data)}
         times: dict[str, list[float]] = {"chainrule": []}
         if has_torch:
             data = [t[: workload.batch] for t in torch_side.tensors(workload)]
             for count in sorted({1, threads}):
                 torch.set_num_threads(count)
-                blocks[f"torch {count}t"] = _blocks(torch_side.build(workload), data, float)
+                blocks[f"torch {count}t"] = _blocks(torch_side.build(workload), data)
                 times[f"torch {count}t"] = []
         for _ in range(rounds):
             for label, block in blocks.items():

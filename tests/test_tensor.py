@@ -294,3 +294,14 @@ def test_names_of_operands_in_errors():
 
 def test_namespace_is_a_plain_object():
     assert isinstance(SimpleNamespace(x=cr.ones(1)).x, Tensor)
+
+
+def test_pending_work_is_bounded():
+    x = cr.zeros(2)
+    for _ in range(60000):
+        x = x + 1.0
+    pending, node = 0, x._node
+    while node.inputs:
+        pending += 1
+        node = node.inputs[0]
+    assert pending < 25000 and x.tolist() == [60000, 60000]

@@ -218,7 +218,7 @@ class Compiled:
         if steps > 1 or moves:
             for number, array in enumerate(stacked):
                 if array is not None:
-                    advances.append(("output", number, array[0].nbytes if len(array) else 0))
+                    advances.append(("output", number, array.strides[0]))
         program = self.program(tuple(advances))
         instance = program.acquire()
         try:
@@ -231,7 +231,7 @@ class Compiled:
                     outputs.append(alive[self.in_place[number]])
                     continue
                 target = stacked[number] if number < len(stacked) else None
-                array = aligned_empty(shape, dtype.numpy) if target is None else target[start]
+                array = aligned_empty(shape, dtype.numpy) if target is None else target[start : start + 1].reshape(shape)
                 outputs.append(array)
                 for slot in program.output_slots[number]:
                     instance.table[slot] = array.__array_interface__["data"][0]

@@ -16,7 +16,7 @@ from .errors import DTypeError, IndexOutOfRangeError, PlaceholderError
 from .graph.node import Node
 from .operators import replace
 from .ops.base import emit
-from .recording import broadcast, broadcast_shapes, cast, constant, full, permute, reject, reshape, size_of
+from .recording import broadcast, broadcast_shapes, cast, constant, full, permute, reject, reshape, size_of, slice_node
 from .tensor import Tensor, evaluate_node, node_of, placeholder_below
 
 _ALL = slice(None)
@@ -85,9 +85,10 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if type(key) is int and node.shape:
         extent = node.shape[0]
         index = _checked(key, extent, 0, node)
-        rest = len(node.shape) - 1
-        bounds = ((index,) + (0,) * rest, (index + 1, *node.shape[1:]), (1,) * (rest + 1))
-        return Tensor(reshape(emit("slice", node, attributes=bounds), node.shape[1:]))
+        rest = node.shape[1:]
+        count = len(rest)
+        part = slice_node(node, (index,) + (0,) * count, (index + 1, *rest), (1,) * (count + 1), (1, *rest))
+        return Tensor(reshape(part, rest))
     return Tensor(_select(node, _expand_key(key, node)))
 
 
@@ -139,7 +140,8 @@ def _select(node: Node, parts: list[Any]) -> Node:
             steps.append(step)
             axis += 1
     if any(starts) or tuple(stops) != node.shape or any(s != 1 for s in steps):
-        node = emit("slice", node, attributes=(tuple(starts), tuple(stops), tuple(steps)))
+        extents = tuple([-(-(b - a) // c) for a, b, c in zip(starts, stops, steps)])
+        node = slice_node(node, tuple(starts), tuple(stops), tuple(steps), extents)
     if flipped:
         node = emit("flip", node, attributes=(tuple(flipped),))
     node = reshape(node, tuple(shape))
@@ -166,8 +168,8 @@ def _take(node: Node, advanced: list[tuple[int, Node]], order: list[str]) -> Nod
     axes = [axis for axis, _ in advanced]
     indices = [_whole(index) for _, index in advanced]
     common = broadcast_shapes("index", indices)
-    linear = None
-    for axis, index in advanced:
+    linear = _linear_constant(node, advanced, common)
+    for axis, index in advanced if linear is None else ():
         extent = node.shape[axis]
         index = _counted_from_front(broadcast(_whole(index), common), extent, axis)
         if linear is None:
@@ -183,6 +185,21 @@ def _take(node: Node, advanced: list[tuple[int, Node]], order: list[str]) -> Nod
     count = len(common)
     where_to = list(range(count, count + place)) + list(range(count)) + list(range(count + place, len(result.shape)))
     return permute(result, tuple(where_to))
+
+
+def _linear_constant(node: Node, advanced: list[tuple[int, Node]], common: tuple[int, ...]) -> Node | None:
+    """The index into the merged axes, computed at once when all indices have values (as those of a mask have)."""
+    if any(index.value is None for _, index in advanced):
+        return None
+    linear = np.zeros(common, np.int64)
+    for axis, index in advanced:
+        extent = node.shape[axis]
+        value = np.asarray(index.value, np.int64)
+        if value.size and not (-extent <= value.min() and value.max() < extent):
+            worst = int(value.max() if value.max() >= extent else value.min())
+            _checked(worst, extent, axis, node)
+        linear = linear * extent + np.where(value < 0, value + extent, value)
+    return constant(linear)
 
 
 def _whole(index: Node) -> Node:

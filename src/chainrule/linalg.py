@@ -14,7 +14,7 @@ from .functions.reduction import min as minimum_of
 from .functions.reduction import sum as sum_of
 from .functions.shape import matrix_transpose, transpose
 from .graph.node import Node
-from .ops.base import emit, message
+from .ops.base import emit, message, mode, primitive
 from .recording import cast, normal_axis, permute, promoted, reject, reshape
 from .tensor import Tensor
 
@@ -22,6 +22,9 @@ __all__ = [
     "diagonal", "dot", "einsum", "matmul", "matrix_norm", "matrix_transpose", "norm", "outer", "tensordot", "trace",
     "transpose", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+
+_MATRICES = primitive("contract", ((0, 1), (1, 2), (0, 2)))
 
 
 def _operands(name: str, x1: Any, x2: Any) -> tuple[Node, Node]:
@@ -70,7 +73,8 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
         reject("matmul", f"axis -1 of the first has {k} elements, axis {-2 if rb > 1 else 0} of the second has {m}",
                (a, b), help)  # fmt: skip
     if ra == 2 and rb == 2 and not (a.shape[0] == 1 and b.shape[1] == 1):
-        return Tensor(_contract(a, b, (0, 1), (1, 2), (0, 2)))
+        requires_grad = (a.requires_grad or b.requires_grad) and mode.grad_enabled
+        return Tensor(Node(_MATRICES, (a, b), (a.shape[0], b.shape[1]), a.dtype, None, requires_grad, mode.where))
     if rb == 1:  # matrix or batch of matrices times vector, or vector times vector
         return Tensor(_product_sum(a, b, range(ra), (ra - 1,), range(ra - 1)))
     # leading axes have their position as label; the last two have labels beyond any position

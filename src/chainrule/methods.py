@@ -13,7 +13,7 @@ from .dtypes import as_dtype, bool_, float32, float64, int32, int64
 from .errors import ConfigError
 from .operators import replace
 from .ops.base import emit, message
-from .recording import broadcast, cast, full, is_dtype_like, reject
+from .recording import broadcast, cast, full, is_dtype_like, permute, reject
 from .tensor import Tensor, node_of
 
 _FUNCTIONS = """
@@ -65,7 +65,7 @@ def _transposed(self: Tensor) -> Tensor:
     if self.ndim != 2:
         help = "use .mT for the last two axes, or permute_dims"
         reject("T", f"a matrix is needed, not {self.ndim} axes", (node_of(self),), help)
-    return functions.matrix_transpose(self)
+    return Tensor(permute(node_of(self), (1, 0)))
 
 
 def _t(self: Tensor) -> Tensor:

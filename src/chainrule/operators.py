@@ -14,7 +14,7 @@ from .dtypes import bool_
 from .errors import DifferentiationError, DTypeError
 from .graph.node import Node
 from .ops.base import emit, message, mode, primitive
-from .recording import full, reject
+from .recording import broadcast, common_shape, full, reject
 from .tensor import Tensor, node_of, state
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
@@ -35,6 +35,7 @@ def binary(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], A
     """The method and the reflected method of the binary primitive `name`."""
     op = primitive(name)
     result_dtype = bool_ if name in COMPARISONS else None
+    kinds = "fiu" if name in COMPARISONS or name in ("add", "sub", "mul", "floor_divide", "remainder") else "f"
 
     def forward(self: Tensor, other: Any) -> Any:
         trace = state.trace
@@ -42,12 +43,15 @@ def binary(name: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], A
         dtype = a.dtype
         if isinstance(other, Tensor):
             b = other._node if trace is None or other._trace is trace else trace.read(other)
-            if a.shape == b.shape and dtype is b.dtype and dtype.kind == "f":
+            if dtype is b.dtype and dtype.kind in kinds:
+                if a.shape != b.shape:
+                    shape = common_shape(name, a, b)
+                    a, b = broadcast(a, shape), broadcast(b, shape)
                 if result_dtype is None:
                     requires_grad = (a.requires_grad or b.requires_grad) and mode.grad_enabled
                     return Tensor(Node(op, (a, b), a.shape, dtype, None, requires_grad, mode.where))
                 return Tensor(Node(op, (a, b), a.shape, result_dtype, None, False, mode.where))
-        elif dtype.kind == "f" and (type(other) is float or type(other) is int):
+        elif (type(other) is int and dtype.kind in kinds) or (type(other) is float and dtype.kind == "f"):
             b = full(other, a.shape, dtype, name)
             if result_dtype is None:
                 requires_grad = a.requires_grad and mode.grad_enabled

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from . import ops as _ops  # noqa: F401 (registers every primitive)
-from .dtypes import BY_NAME, DType, as_dtype, promote
+from .dtypes import ALL, BY_NAME, DType, as_dtype, promote
 from .errors import DTypeError, ShapeError
 from .graph.node import Node
-from .ops.base import REGISTRY, emit, message, mode, primitive
+from .ops.base import REGISTRY, Primitive, emit, message, mode, primitive
 
 Shape = tuple[int, ...]
 
 _CONSTANT = primitive("constant")
+_LIMITS = {d: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max)) for d in ALL if d.kind in "iu"}
 _FULL = REGISTRY["full"]
 
 
@@ -52,9 +53,9 @@ def scalar_value(value: Any, dtype: DType, name: str = "full") -> bool | int | f
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         help = "convert the tensor with .astype(chainrule.float32)"
         reject(name, f"the {type(value).__name__} {value!r} does not mix with {dtype.name}", (), help, DTypeError)
-    limits = np.iinfo(dtype.numpy)
-    if not limits.min <= value <= limits.max:
-        problem = f"{value} does not fit {dtype.name}, whose range is {limits.min} to {limits.max}"
+    low, high = _LIMITS[dtype]
+    if not low <= value <= high:
+        problem = f"{value} does not fit {dtype.name}, whose range is {low} to {high}"
         reject(name, problem, (), "convert with .astype(...)", DTypeError)
     return int(value)
 
@@ -84,22 +85,49 @@ def cast(node: Node, dtype: DType) -> Node:
     return node if node.dtype is dtype else emit("cast", node, attributes=(dtype,))
 
 
+def record_unary(op: Primitive, node: Node, shape: Shape) -> Node:
+    """Record `op`, whose result has `shape` and the operand's dtype, without checking again what the caller knows."""
+    return Node(op, (node,), shape, node.dtype, None, node.requires_grad and mode.grad_enabled, mode.where)
+
+
 def reshape(node: Node, shape: Shape) -> Node:
     """`node` with `shape` (same number of elements), or `node` itself."""
-    return node if node.shape == shape else emit("reshape", node, attributes=(shape,))
+    return node if node.shape == shape else record_unary(primitive("reshape", (shape,)), node, shape)
 
 
 def permute(node: Node, axes: Shape) -> Node:
     """`node` with its axes in the order `axes`, or `node` itself."""
-    return node if axes == tuple(range(len(axes))) else emit("permute", node, attributes=(axes,))
+    if axes == tuple(range(len(axes))):
+        return node
+    shape = node.shape
+    return record_unary(primitive("permute", (axes,)), node, tuple([shape[a] for a in axes]))
 
 
 def broadcast(node: Node, shape: Shape) -> Node:
     """`node` broadcast to `shape`, aligned at the last axis; the caller has checked that it fits."""
     if node.shape == shape:
         return node
-    offset = len(shape) - len(node.shape)
-    return emit("broadcast", node, attributes=(shape, tuple(range(offset, len(shape)))))
+    axes = tuple(range(len(shape) - len(node.shape), len(shape)))
+    return record_unary(primitive("broadcast", (shape, axes)), node, shape)
+
+
+def slice_node(node: Node, starts: Shape, stops: Shape, steps: Shape, shape: Shape) -> Node:
+    """The part of `node` from `starts` to `stops` by `steps` (all in range), which has `shape`."""
+    return record_unary(primitive("slice", (starts, stops, steps)), node, shape)
+
+
+_common_shapes: dict[tuple[Shape, Shape], Shape] = {}
+
+
+def common_shape(name: str, a: Node, b: Node) -> Shape:
+    """`broadcast_shapes` of two operands, remembered."""
+    key = (a.shape, b.shape)
+    found = _common_shapes.get(key)
+    if found is None:
+        if len(_common_shapes) >= 4096:
+            _common_shapes.clear()
+        found = _common_shapes[key] = broadcast_shapes(name, (a, b))
+    return found
 
 
 def broadcast_shapes(name: str, operands: Sequence[Node]) -> Shape:

@@ -98,6 +98,30 @@ def evaluate_node(node: Node, what: str) -> np.ndarray:
     return node.value
 
 
+#: recorded nodes between two looks at how much work is pending, and pending nodes at which it is evaluated
+LOOK_EVERY, MAXIMUM_PENDING = 4096, 16384
+_next_look = LOOK_EVERY
+
+
+def _bound_pending(node: Node) -> None:
+    """Evaluate `node` if it stands on more than `MAXIMUM_PENDING` pending nodes, so that no graph grows without end."""
+    global _next_look
+    _next_look = node.serial + LOOK_EVERY
+    if state.trace is not None:
+        return
+    stack, seen = [node], {node}
+    while stack:
+        current = stack.pop()
+        if current.op.name == "placeholder":
+            return
+        for operand in current.inputs:
+            if operand.value is None and operand not in seen:
+                seen.add(operand)
+                stack.append(operand)
+    if len(seen) > MAXIMUM_PENDING:
+        runtime.evaluate([node])
+
+
 class NotStored:
     """Marks a gradient that a compiled step consumed without storing it; reading it is an error."""
 
@@ -121,6 +145,8 @@ class Tensor:
         self._trace = state.trace
         self._leaf = False
         self.name: str | None = None
+        if node.serial > _next_look:
+            _bound_pending(node)
 
     if TYPE_CHECKING:  # methods.py attaches the functions that are also methods
 

@@ -203,8 +203,10 @@ POW_NUMBERS = [0.0, -0.0, 1, -1, 2, -2, 0.5, -0.5, 3, -3, 7, 2.5, -2.5, 1e-3, 1e
 def test_special_pairs_agree_with_numpy(name, dtype):
     numbers = [v for v in POW_NUMBERS if name in ("pow", "atan2") or abs(v) != 1e30]
     x, y = (a.ravel() for a in np.meshgrid(np.array(numbers, dtype.numpy), np.array(numbers, dtype.numpy)))
-    reference = {"pow": np.power, "atan2": np.arctan2}.get(name) or getattr(np, name)
-    check(run(getattr(elementary, name), x, y), reference(x, y), x, y, limit=1)
+    reference = {"pow": np.power, "atan2": np.arctan2}.get(name)
+    # NumPy's own float32 angles and powers are off by more than one unit
+    want = reference(x.astype(LONG), y.astype(LONG)) if reference else getattr(np, name)(x, y)
+    check(run(getattr(elementary, name), x, y), want, x, y, limit=1)
 
 
 @pytest.mark.parametrize("options", [{}, {"fma": False, "rounding": False}], ids=["fma", "no-fma"])

@@ -22,7 +22,7 @@ def test_linear(batch, dtype):
 
 def test_linear_errors():
     w = cr.zeros((4, 5))
-    with pytest.raises(ShapeError, match="input has 4 features .* weight takes 5"):
+    with pytest.raises(ShapeError, match=r"input has 4 features .* weight takes 5"):
         F.linear(cr.zeros((2, 4)), w)
     with pytest.raises(ShapeError, match="looks transposed"):
         F.linear(cr.zeros((2, 4)), w)

@@ -36,7 +36,8 @@ def test_keys_order_shapes_and_repr_are_torchs():
     [
         lambda kit: kit.LeakyReLU(0.2), lambda kit: kit.ELU(2.0), lambda kit: kit.GELU("tanh"), lambda kit: kit.SELU(),
         lambda kit: kit.Softplus(), lambda kit: kit.Hardtanh(), lambda kit: kit.Softmax(dim=1), lambda kit: kit.SiLU(),
-        lambda kit: kit.LogSoftmax(dim=-1), lambda kit: kit.Sigmoid(), lambda kit: kit.Tanh(), lambda kit: kit.Flatten(),
+        lambda kit: kit.LogSoftmax(dim=-1), lambda kit: kit.Sigmoid(), lambda kit: kit.Tanh(),
+        lambda kit: kit.Flatten(),
         lambda kit: kit.Identity(), lambda kit: kit.Linear(3, 2, bias=False), lambda kit: kit.Dropout(0.3),
         lambda kit: kit.ReLU(inplace=True), lambda kit: kit.MSELoss(),
     ],
@@ -110,7 +111,7 @@ def test_load_state_dict_reports_all_problems_and_changes_nothing():
         assert (value.numpy() == before[key].numpy()).all()
     with pytest.raises(ShapeError, match="has shape"):
         model.load_state_dict({**before, "1.bias": np.zeros(3, np.float32)})
-    with pytest.raises(DTypeError, match="'1.bias' is float64, the module's is float32"):
+    with pytest.raises(DTypeError, match=r"'1\.bias' is float64, the module's is float32"):
         model.load_state_dict({**before, "1.bias": np.zeros(2)})
     result = model.load_state_dict({"0.bias": np.ones(3, np.float32), "x": 1}, strict=False)
     assert result.unexpected_keys == ["x"] and "0.weight" in result.missing_keys
@@ -291,3 +292,17 @@ def test_copy_and_pickle():
 
 def test_parameters_keep_their_names():
     assert nn.Linear(2, 1).weight.name == "weight"
+
+
+def test_modules_are_trees():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    x = cr.asarray(np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32))
+    grads = cr.grad(lambda m: m(x).sum())(model)
+    model(x).sum().backward()
+    assert type(grads) is nn.Sequential
+    for name, parameter in model.named_parameters():
+        layer, key = name.split(".")
+        np.testing.assert_array_equal(getattr(grads[int(layer)], key).numpy(), parameter.grad.numpy())
+    moved = cr.tree_map(lambda p, g: p - 0.1 * g, model, grads)
+    assert moved(x).sum().item() < model(x).sum().item()
+    assert cr.tree_structure(model) == cr.tree_structure(moved)

@@ -37,7 +37,7 @@ def parameters(dtype):
 
 
 def loss_of(params, step, exp):
-    """A function with a minimum, whose gradient changes with the step, and that leaves out the last parameter at times."""
+    """A function whose gradient changes with the step, and that leaves out the last parameter at times."""
     total = ((params[0] * params[1] - 1.0) ** 2).sum() + (exp(params[1]) * (0.1 * (step % 3))).sum()
     return total + params[2] ** 2 if step % 4 != 1 else total
 

@@ -29,10 +29,11 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False)
-    if not console.is_terminal:
-        width = sum(max(map(len, column)) + 3 for column in zip(header, *rows))
-        console = Console(highlight=False, width=max(100, width))
-    console.print(table)
+    if not console.is_terminal:  # a file or a pipe has no width: never cut anything off
+        console = Console(highlight=False, width=1000)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def describe_record(record: dict[str, Any]) -> str:
@@ -40,7 +41,7 @@ def describe_record(record: dict[str, Any]) -> str:
     parts = []
     for name, value in record.items():
         if name != "epoch":
-            parts.append(f"{name.replace('validation_', 'validation ').replace('train_', 'training ')} {value:.4f}")
+            parts.append(f"{name.replace('validation_', 'validation ').replace('train_', 'training ')} {value:.5g}")
     return "  ".join(parts)
 
 

@@ -22,7 +22,7 @@ def evaluate(options: argparse.Namespace) -> None:
     if table.digest and table.digest == saved.config.get("data_sha256"):
         warn("this is the file that the model was trained on: these figures include rows that it has seen")
     against = "majority class" if saved.target.task == "classification" else "mean"
-    columns = {"model": results["model"], f"baseline ({against})": results["baseline"]}
+    columns = {f"model\n{table.num_rows} rows": results["model"], f"baseline\n{against}": results["baseline"]}
     print_table(f"{options.folder} on {options.file}: {saved.target.name}", *metric_rows(columns))
     if options.json:
         write_atomically(options.json, json_text({"task": saved.target.task, **results}))

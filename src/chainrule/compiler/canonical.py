@@ -164,6 +164,10 @@ class Canonical:
                 if x.kind == "permute":
                     inner: Any = x.op
                     return self.permute(x.inputs[0], tuple(inner.axes[a] for a in op.axes))
+                rank = len(shape)
+                if x.kind == "bmm" and op.axes == (*range(rank - 2), rank - 1, rank - 2):
+                    a, b = x.inputs  # the transposed product, so that what follows can join its epilogue
+                    return self._product(self.permute(b, op.axes), self.permute(a, op.axes), x.op)
             if name == "slice" and shape == x.shape:
                 return x
             return None
@@ -198,14 +202,19 @@ class Canonical:
         m, n, k = count(rows), count(columns), count(inner)
         a = arranged(a, la, batch + rows + inner, (*lead, m, k))
         b = arranged(b, lb, batch + inner + columns, (*lead, k, n))
-        key = ("bmm", id(a), id(b))
-        item = self._known.get(key)
-        if item is None:
-            item = self._known[key] = Item("bmm", op, (a, b), (*lead, m, n), a.dtype)
-            item.node = self._line
+        item = self._product(a, b, op)
         order = batch + rows + columns
         wide = self.reshape(item, tuple(extents[x] for x in order))
         return self.permute(wide, tuple(order.index(x) for x in out))
+
+    def _product(self, a: Item, b: Item, op: Any) -> Item:
+        """The matrix product of (batch,) m, k and (batch,) k, n."""
+        key = ("bmm", id(a), id(b))
+        item = self._known.get(key)
+        if item is None:
+            item = self._known[key] = Item("bmm", op, (a, b), (*a.shape[:-1], b.shape[-1]), a.dtype)
+            item.node = self._line
+        return item
 
     def _finish(self) -> None:
         """List the items that the outputs need, operands first, and who uses what."""

@@ -9,7 +9,7 @@ from ..conversion import nodes_of, to_node
 from ..dtypes import bool_
 from ..errors import DTypeError
 from ..graph.node import Node
-from ..operators import power, record
+from ..operators import binary, power, record
 from ..ops.base import emit, mode, primitive
 from ..recording import broadcast, broadcast_shapes, cast, full, promoted, reject
 from ..tensor import Tensor, node_of
@@ -102,7 +102,13 @@ isinf = _question("isinf", "Whether x is an infinity.", False)
 
 
 def _binary(name: str, doc: str, public: str | None = None) -> Callable[[Any, Any], Tensor]:
+    forward = binary(name)[0]
+
     def function(x1: Any, x2: Any, /) -> Tensor:
+        if isinstance(x1, Tensor):
+            result = forward(x1, x2)
+            if result is not NotImplemented:
+                return result
         result = record(name, (x1, x2))
         return record(name, (_array(x1, name), _array(x2, name))) if result is None else result  # type: ignore[return-value]
 
@@ -152,11 +158,19 @@ def pow(x1: Any, x2: Any, /) -> Tensor:
     return record("pow", (_array(x1, "pow"), _array(x2, "pow")))  # type: ignore[return-value]
 
 
+_WHERE = primitive("where")
+
+
 def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     """x1 where `condition` (bool) holds, else x2; all three broadcast."""
     mask = to_node(condition, "where")
     if mask.dtype is not bool_:
         reject("where", "the condition is not bool", (mask,), "compare it, as in x != 0", DTypeError)
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
+        a, b = node_of(x1), node_of(x2)
+        if a.dtype is b.dtype and mask.shape == a.shape == b.shape:
+            requires_grad = (a.requires_grad or b.requires_grad) and mode.grad_enabled
+            return Tensor(Node(_WHERE, (mask, a, b), a.shape, a.dtype, None, requires_grad, mode.where))
     weak = [isinstance(v, (float, int)) for v in (x1, x2)]
     if all(weak):
         kinds = (bool, int, float)

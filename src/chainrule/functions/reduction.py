@@ -10,8 +10,8 @@ from ..conversion import to_node
 from ..dtypes import as_dtype, bool_, int64, uint64
 from ..errors import ConfigError, DTypeError
 from ..graph.node import Node
-from ..ops.base import emit
-from ..recording import broadcast, cast, full, normal_axes, normal_axis, reject, reshape, size_of
+from ..ops.base import emit, primitive
+from ..recording import broadcast, cast, full, normal_axes, normal_axis, record_unary, reject, reshape, size_of
 from ..tensor import Tensor
 from .elementwise import exp, isfinite, log, sqrt, square, where
 
@@ -22,11 +22,13 @@ def _kept(node: Node, shape: tuple[int, ...], axes: tuple[int, ...]) -> Node:
 
 
 def _reduce(name: str, node: Node, axis: Any, keepdims: bool) -> Tensor:
-    axes = normal_axes(name, axis, len(node.shape), node)
+    shape = node.shape
+    axes = normal_axes(name, axis, len(shape), node)
     if not axes:
         return Tensor(node)
-    result = emit(name, node, attributes=(axes,))
-    return Tensor(_kept(result, node.shape, axes) if keepdims else result)
+    left = tuple([e for i, e in enumerate(shape) if i not in axes])
+    result = record_unary(primitive(name, (axes,)), node, left)
+    return Tensor(_kept(result, shape, axes) if keepdims else result)
 
 
 def _accumulator(name: str, node: Node, dtype: Any) -> Node:

@@ -2,6 +2,7 @@
 
 from .. import functional
 from . import init, utils
+from . import trees as _trees  # registers modules as trees
 from .containers import ModuleDict, ModuleList, Sequential
 from .layers import (
     ELU,

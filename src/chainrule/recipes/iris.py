@@ -12,12 +12,12 @@ from ..train.settings import TableSettings
 from .tables import TableRecipe
 
 SETTINGS = TableSettings(
-    epochs=400,
+    epochs=300,
     lr=1e-2,
     batch_size=150,
     hidden=(8,),
     dropout=0.0,
-    weight_decay=0.0,
+    weight_decay=5e-3,
     optimizer="adam",
     patience=60,
     validation_fraction=0.2,

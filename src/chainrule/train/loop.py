@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..capture import compile
 from ..errors import ConfigError, RunError
+from ..functions import tensor
+from ..gradmode import no_grad
 
 #: rows of one prediction call; more rows are predicted in pieces
 PREDICTION_ROWS = 16384
@@ -56,8 +59,6 @@ def predict(model: Any, inputs: np.ndarray, forward: Callable | None = None) -> 
         inputs: (rows, ...).
         forward: the compiled forward function of an earlier call (see `compiled_forward`), to reuse it.
     """
-    from .. import no_grad, tensor
-
     forward = forward or compiled_forward(model)
     was_training = model.training
     model.eval()
@@ -74,7 +75,6 @@ def predict(model: Any, inputs: np.ndarray, forward: Callable | None = None) -> 
 
 def compiled_forward(model: Any) -> Callable:
     """The model's forward function, compiled."""
-    from .. import compile
 
     def forward(inputs):
         return model(inputs)
@@ -135,8 +135,6 @@ def fit(
         ConfigError: arrays of unequal length, no rows, or a batch size below 1.
         RunError: the loss is no longer finite.
     """
-    from .. import compile, tensor
-
     inputs, targets = data
     if len(inputs) != len(targets) or len(inputs) == 0:
         raise ConfigError(f"fit: {len(inputs)} rows of inputs and {len(targets)} of targets; one of each is needed")
@@ -188,8 +186,6 @@ def _validation(
     """A function that measures the model on the validation data, or None without such data."""
     if data is None or len(data[0]) == 0:
         return None
-    from .. import no_grad, tensor
-
     inputs, targets = data
     forward = compiled_forward(model)
     if measure is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,8 +66,10 @@ def training_curves(
     figure = new_figure(9, 3.8)
     panels = figure.subplots(1, 2)
     baselines = baselines or {}
+    colours: dict[str, str] = {}
     for axes, curves, key in zip(panels, (losses, scores), ("loss", "score")):
-        for (name, values), colour in zip(curves.items(), COLOURS):
+        for name, values in curves.items():
+            colour = colours.setdefault(name, COLOURS[len(colours)])  # a name has one colour in both panels
             marker = "o" if len(epochs) < 3 else None
             axes.plot(epochs, values, color=colour, linewidth=1.6, label=name, marker=marker, markersize=4)
         if key in baselines:
@@ -75,7 +78,7 @@ def training_curves(
             axes.axvline(best_epoch, color="#999999", linestyle="--", linewidth=1.0, label=f"best epoch, {best_epoch}")
         axes.margins(x=0.02)
     style(panels[0], title or "Loss", "epoch", "negative log-likelihood (nats)")
-    style(panels[1], score_label, "epoch", score_label)
+    style(panels[1], f"{title.partition(':')[0]}: {score_label}", "epoch", score_label)
     for axes in panels:
         axes.legend(fontsize=8, frameon=False, labelcolor=_INK)
     return png(figure)
@@ -87,10 +90,12 @@ def learning_curves(
     """Curves of several runs in one panel, as a PNG file; values against their number from 1."""
     figure = new_figure(7.5, 4.6)
     axes = figure.subplots()
-    for (name, values), colour in zip(curves.items(), COLOURS):
-        axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.7, label=name)
+    dashes = ("-", "-", "--", "-", "--")  # neighbours in the legend often lie on one another
+    for (name, values), colour, dash in zip(curves.items(), COLOURS, itertools.cycle(dashes)):
+        axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=dash, linewidth=1.7, label=name)
     if logarithmic:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     style(axes, title, xlabel, ylabel)
     axes.margins(x=0.02)
     axes.legend(fontsize=9, frameon=False, labelcolor=_INK)

@@ -11,7 +11,9 @@ from ..data.preprocess import Preprocessor
 from ..data.table import Table
 from ..data.target import ClassTarget, target_from_json
 from ..errors import ChainruleError, DataError, RunError
+from ..functions import tensor
 from . import metrics, tabular
+from .loop import predict
 from .runfolder import load_run
 
 
@@ -37,7 +39,6 @@ class SavedModel:
             self.model = tabular.build_model(description)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{folder / 'config.json'} is damaged or of another kind of run: {error!r}") from None
-        from .. import tensor
 
         try:
             self.model.load_state_dict({name: tensor(array) for name, array in weights.items()})
@@ -47,8 +48,6 @@ class SavedModel:
 
     def outputs(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """(rows, outputs) of the network for a table, and warnings."""
-        from .loop import predict
-
         inputs, warnings = self.preprocessor.transform(table)
         return predict(self.model, inputs), warnings
 

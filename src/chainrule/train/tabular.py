@@ -12,12 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from .. import nn, objectives, optim
 from ..data.preprocess import Preprocessor
 from ..data.splits import split_rows
 from ..data.table import Table
 from ..data.target import ClassTarget, NumberTarget, fit_target, infer_target
 from ..errors import ConfigError, DataError
+from ..functions import tensor
+from ..random import manual_seed
 from . import metrics
+from .loop import fit, predict, training_step
+from .plots import training_curves
 from .runfolder import RunWriter, json_text
 from .settings import TableSettings
 
@@ -73,7 +78,7 @@ def _present(table: Table, name: str, notes: list[str]) -> Table:
     if missing.all():
         raise DataError(f"the target {name!r} of {table.source} holds missing values only")
     if missing.any():
-        notes.append(f"{int(missing.sum())} rows of {table.source} are left out: their {name!r} is missing")
+        notes.append(f"{int(missing.sum())} rows are left out: their {name!r} is missing")
         return table.take(np.flatnonzero(~missing))
     return table
 
@@ -138,8 +143,6 @@ def prepare(
 
 def build_model(description: dict[str, Any]) -> Any:
     """The multilayer perceptron that `describe_model` described, with the generator's current weights."""
-    from .. import nn
-
     activation = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}[description["activation"]]
     layers: list[Any] = []
     width = description["inputs"]
@@ -166,8 +169,6 @@ def describe_model(problem: Problem, settings: TableSettings) -> dict[str, Any]:
 
 def build_optimizer(model: Any, settings: TableSettings) -> Any:
     """The optimiser that the settings name."""
-    from .. import optim
-
     if settings.optimizer == "sgd":
         return optim.SGD(
             model.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
@@ -178,8 +179,6 @@ def build_optimizer(model: Any, settings: TableSettings) -> Any:
 
 def build_objective(target: ClassTarget | NumberTarget) -> Callable:
     """The negative log-likelihood of the target's distribution."""
-    from .. import objectives
-
     return objectives.Categorical() if target.task == "classification" else objectives.Gaussian()
 
 
@@ -253,9 +252,6 @@ def train_table(
     Raises:
         RunError: the run folder exists or cannot be written (nothing is left behind then), or training diverges.
     """
-    from .. import manual_seed
-    from .loop import fit, predict
-
     reporter = reporter or Reporter()
     started = time.perf_counter() if started is None else started
     prepared = time.perf_counter()
@@ -312,8 +308,8 @@ def train_table(
             "rows": {part: len(inputs) for part, (inputs, _) in problem.parts.items()},
         }
         against = "majority class" if target.task == "classification" else "mean"
-        columns = {f"{part} ({len(problem.parts[part][0])} rows)": result for part, result in results.items()}
-        reporter.table(title, *metric_rows({**columns, f"baseline ({against})": trivial}))
+        columns = {f"{part}\n{len(problem.parts[part][0])} rows": result for part, result in results.items()}
+        reporter.table(f"{title}: {target.name}", *metric_rows({**columns, f"baseline\n{against}": trivial}))
         weights = {name: np.array(value.numpy()) for name, value in model.state_dict().items()}
         checksum = writer.write_weights(weights)
         config = {
@@ -360,8 +356,6 @@ def _announce(reporter: Reporter, problem: Problem, description: dict[str, Any])
 
 def _curves(history: Any, problem: Problem, title: str, trivial: dict[str, float]) -> bytes:
     """The picture of a run's learning curves."""
-    from .plots import training_curves
-
     target = problem.target
     score, label = ("accuracy", "accuracy") if target.task == "classification" else ("r2", "R^2")
     losses = {"training": history.series("train_loss")}
@@ -383,9 +377,6 @@ def _curves(history: Any, problem: Problem, title: str, trivial: dict[str, float
 
 def example_step(problem: Problem, settings: TableSettings, seed: int) -> tuple[Callable, tuple[Any, Any]]:
     """The training step of a problem and a first batch for it, for ``chainrule explain``."""
-    from .. import manual_seed, tensor
-    from .loop import training_step
-
     manual_seed(seed)
     model = build_model(describe_model(problem, settings))
     step = training_step(model, build_objective(problem.target), build_optimizer(model, settings))

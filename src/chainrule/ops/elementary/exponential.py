@@ -102,9 +102,10 @@ def scale_twice(b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int 
 
 def exp(b: ScalarBuilder, x: Value) -> Value:
     """e**x."""
+    form = format_of(x)
     low, high = EXP_RANGE[x.dtype.name]
     n, q = reduce_exponent(b, at_least(b, at_most(b, x, high), low))
-    return scale_twice(b, q, n, format_of(x))
+    return scale_twice(b, q, n, form)
 
 
 def _tail_exp(b: ScalarBuilder, x: Value) -> Value:
