@@ -324,7 +324,7 @@ def test_vmap_composes_with_derivatives():
         (lambda: cr.grad(lambda x: x, has_aux=True)(cr.tensor(1.0)), ConfigError, "pair"),
         (lambda: cr.grad(lambda x: x, argnums=2)(cr.tensor(1.0)), ConfigError, "argument 2"),
         (lambda: cr.vjp(lambda x: x, "text"), DTypeError, "primals[0] is str"),
-        (lambda: cr.vmap(lambda a, b: a)(cr.ones(3), {"k": cr.ones(4)}), ShapeError, "args[0] has 3 examples, args[1]['k'] has 4"),
+        (lambda: cr.vmap(lambda a, b: a)(cr.ones(3), {"k": cr.ones(4)}), ShapeError, "args[1]['k'] has 4"),
         (lambda: cr.vmap(lambda a: a, in_axes=2)(cr.ones(3)), ShapeError, "no axis 2"),
         (lambda: cr.vmap(lambda a: a, in_axes=None)(cr.ones(3)), ConfigError, "in_axes"),
         (lambda: cr.vmap(lambda a, b: a)(cr.ones(3), 2.0), DTypeError, "None"),
@@ -359,7 +359,8 @@ def test_gradients_of_statistics_and_composites():
     for f in (
         lambda x: cr.var(x), lambda x: cr.std(x, 0).sum(), lambda x: cr.logsumexp(x, 1).sum(), lambda x: x.max(),
         lambda x: cr.cumulative_sum(x, axis=1)[:, 2].sum(), lambda x: cr.cumulative_prod(x, axis=0).sum(),
-        lambda x: cr.linalg.norm(x), lambda x: cr.einsum("ij,kj->ik", x, x)[0].sum(), lambda x: cr.clip(x, -0.5, 0.5).sum(),
+        lambda x: cr.linalg.norm(x), lambda x: cr.einsum("ij,kj->ik", x, x)[0].sum(),
+        lambda x: cr.clip(x, -0.5, 0.5).sum(),
         lambda x: cr.concat([x, x * x], axis=1)[:, 3:6].sum(), lambda x: cr.sort(x, axis=1)[:, 0].sum(),
         lambda x: cr.tile(x, (2, 1)).prod(), lambda x: (x.T @ x).mean(), lambda x: cr.roll(x, 1, axis=0)[0].sum(),
         lambda x: cr.logaddexp(x, x * 2).sum(), lambda x: cr.stack([x, x.flip(1)])[1, :, 0].sum(),

@@ -111,7 +111,8 @@ def test_reflected_operators():
     x = cr.tensor([1.0, 2.0])
     assert (3 - x).tolist() == [2, 1] and (2 / x).tolist() == [2, 1] and (2**x).tolist() == [2, 4]
     assert (5 // cr.tensor([2, 3])).tolist() == [2, 1] and (7 % cr.tensor([4, 5])).tolist() == [3, 2]
-    assert (3 > x).tolist() == [True, True] and (1 | cr.tensor([2])).tolist() == [3]
+    assert (3 > x).tolist() == [True, True]  # noqa: SIM300
+    assert (1 | cr.tensor([2])).tolist() == [3]
     assert (~cr.tensor([True, False])).tolist() == [False, True]
     assert (np.array([[1.0, 2.0]], np.float32) @ x).tolist() == [5]
 
@@ -236,7 +237,7 @@ def test_state_goes_through_the_trace():
     state.trace = trace = FakeTrace()
     try:
         loss = (weight * weight).sum()
-        assert loss._trace is trace and weight in trace.cells or ("read", weight) in trace.log
+        assert loss._trace is trace and ("read", weight) in trace.log
         loss.backward()
         rate = hyper(lambda: 0.5)
         assert isinstance(rate, Tensor) and rate.dtype is cr.float64 and rate.shape == ()

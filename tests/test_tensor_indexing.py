@@ -14,12 +14,15 @@ MASK = A > 11
 
 KEYS = [
     0, -1, (1, 2), (0, 1, 3), slice(None), slice(1, None), slice(None, None, -1), (slice(None), slice(2, None, -2)),
-    (slice(None), slice(5, 2)), (Ellipsis, 0), (0, Ellipsis), Ellipsis, None, (None, Ellipsis, None), (slice(None), None, 1),
+    (slice(None), slice(5, 2)), (Ellipsis, 0), (0, Ellipsis), Ellipsis, None,
+    (None, Ellipsis, None), (slice(None), None, 1),
     (slice(None), I1), (I2, slice(None)), (slice(None), I1, slice(1, 3)), (I2, I1), (I2, slice(None), I1),
-    (slice(None), I1, I1), (0, slice(None), I1), (slice(None), I1, 0), (0, I1), (Ellipsis, I1), (slice(None), slice(None), I1),
+    (slice(None), I1, I1), (0, slice(None), I1), (slice(None), I1, 0), (0, I1), (Ellipsis, I1),
+    (slice(None), slice(None), I1),
     MASK, A[:, :, 0] > 5, (slice(None), A[0] > 5), (0, A[0] > 5), [1, 0], (slice(None), [2, 0]),
     (slice(None), A[0, :, 0] > 3, slice(1, None)), (slice(None), A[0, :, 0] > 3, I1[:2]), (I2[:, 0], None, I1[:2]),
-    (slice(None), np.array(1)), (np.int64(1), np.array(2)), [], (None, I2, I1), (1, slice(None), I2), (slice(None), I2, 1),
+    (slice(None), np.array(1)), (np.int64(1), np.array(2)), [], (None, I2, I1), (1, slice(None), I2),
+    (slice(None), I2, 1),
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from .dtypes import (
     uint64,
 )
 from .dtypes import bool_ as bool
-from .functions import *  # noqa: F403
+from .functions import *
 from .functions.inspection import array_namespace_info as __array_namespace_info__
 from .linalg import diagonal, dot, einsum, matmul, norm, outer, tensordot, trace, vecdot
 from .tensor import Tensor

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import runtime
 from .batching import vmap
 from .conversion import to_node
 from .errors import ConfigError, DifferentiationError, DTypeError, ShapeError
@@ -34,7 +35,7 @@ _CONSTANT = primitive("constant")
 
 def _owned(root: Node) -> list[Node]:
     """The nodes below `root` whose gradients belong to tensors."""
-    found = []
+    found: list[Node] = []
     stack, seen = [root], {root}
     while stack:
         node = stack.pop()
@@ -82,7 +83,7 @@ def backward(
     targets: list[tuple[Node, Tensor]] = []
     if inputs is None:
         for node in _owned(root):
-            tensor = node.owner()
+            tensor = node.owner()  # None if the tensor is gone
             if tensor is not None:
                 targets.append((node, tensor))
     else:
@@ -92,19 +93,21 @@ def backward(
     try:
         found = reverse.vjp([root], [cotangent], [node for node, _ in targets])
         trace = state.trace
-        for (_, tensor), node in zip(targets, found):
-            if node is None:
+        for (_, tensor), part in zip(targets, found):
+            if part is None:
                 continue
-            if node.requires_grad and not create_graph:
-                node = detached(node)
+            if part.requires_grad and not create_graph:
+                part = detached(part)
             old = tensor.grad
-            new = Tensor(node if old is None else emit("add", node_of(old), node))
+            new = Tensor(part if old is None else emit("add", node_of(old), part))
             if trace is None or tensor._trace is trace:
                 tensor._grad = new
             else:
                 trace.write_grad(tensor, new)
     finally:
         mode.grad_enabled = before
+    if state.trace is None:
+        runtime.evaluate_along(root)
     bump()
 
 
@@ -203,7 +206,7 @@ def value_and_grad(
     output is not a scalar.
     """
     one = isinstance(argnums, int)
-    numbers = (argnums,) if one else tuple(argnums)  # type: ignore[list-item,arg-type]
+    numbers: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     @functools.wraps(f)
     def value_and_gradient(*args: Any, **kwargs: Any) -> tuple[Any, Any]:

@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 
 from . import runtime
+from .compiler.program import Program, aligned_empty
 from .dtypes import BY_NAME, as_dtype, default_float
 from .errors import CompileError, ConfigError, DTypeError, ShapeError
 from .graph.node import Node, topological
 from .ops.base import emit, primitive
-from .ops.leaf import placeholder
 from .order import epoch_order
 from .tensor import NOT_STORED, Tensor, bump, state, version
+from .threads import get_num_threads
 from .trace import Cell, Trace
 from .tree import tree_flatten, tree_unflatten
 
 _CONSTANT = primitive("constant")
-#: references to a node and to an array that only their cell holds, counted inside `_own`
-_SOLE_NODE, _SOLE_ARRAY = 3, 3
+#: what `sys.getrefcount` gives for a node and for an array that nothing but their cell holds, inside `bind`
+_SOLE_NODE, _SOLE_ARRAY = 3, 2
 #: programs for one function after which a warning says what keeps changing
 MANY_PROGRAMS = 8
 #: bytes of row numbers that one native loop over epochs is given at a time
@@ -52,7 +53,8 @@ class Leaf:
 class Compiled:
     """One program of a compiled function: its inputs, outputs, cells, and the plan."""
 
-    def __init__(self, trace: Trace, arguments: list[Node], outputs: Any, keep_grads: bool):
+    def __init__(self, trace: Trace, arguments: list[Node], outputs: Any, keep_grads: bool, specialise: bool):
+        self.specialise = specialise
         leaves, self.definition = tree_flatten(outputs)
         self.returned: list[Any] = []
         nodes: list[Node] = []
@@ -159,10 +161,8 @@ class Compiled:
         """The program whose arguments or results, ("leaf" or "output", number, bytes), advance after each step."""
         found = self._programs.get(advances)
         if found is None:
-            from .compiler.program import Program
-
             if self.plan is None:
-                first = runtime.compile_nodes(self.order, self.nodes, True, self.in_place)
+                first = runtime.compile_nodes(self.order, self.nodes, self.specialise, self.in_place)
                 self.plan = first.plan
                 self._programs[()] = first
                 self.scalar_values = [value for value, _ in self.plan.scalars]
@@ -180,14 +180,18 @@ class Compiled:
         """Point the instance's table at the inputs; returns what has to stay alive while it runs."""
         table, slots = instance.table, program.leaf_slots
         alive: list[Any] = [None] * len(self.leaves)
+        pending = []
+        for _, cell, _ in self.cells:
+            node = (cell.tensor._grad if cell.is_grad else cell.tensor)._node
+            if node.value is None:
+                pending.append(node)
+        if pending:
+            runtime.evaluate(pending)
+            del node, pending
         for number, cell, changed in self.cells:
             holder = cell.tensor._grad if cell.is_grad else cell.tensor
             node = holder._node
-            if node.value is None:
-                runtime.evaluate([node])
-            if changed and (
-                sys.getrefcount(node) > _SOLE_NODE or sys.getrefcount(node.value) > _SOLE_ARRAY - 1 or not _owned(node)
-            ):
+            if changed and (sys.getrefcount(node) > _SOLE_NODE or sys.getrefcount(node.value) > _SOLE_ARRAY):
                 node = _own(holder, node)
             alive[number] = array = node.value
             where = array.__array_interface__["data"][0]
@@ -224,8 +228,6 @@ class Compiled:
         try:
             alive = self.bind(program, instance, arguments)
             outputs: list[np.ndarray] = []
-            from .compiler.program import aligned_empty
-
             for number, (shape, dtype) in enumerate(program.plan.outputs):
                 if number in self.in_place:
                     outputs.append(alive[self.in_place[number]])
@@ -270,10 +272,6 @@ def _slot_state(grad: Any) -> str:
     return "empty" if grad is None else "not stored" if grad is NOT_STORED else "there"
 
 
-def _owned(node: Node) -> bool:
-    return True
-
-
 def _outside(node: Node) -> Tensor:
     trace, state.trace = state.trace, None
     try:
@@ -284,8 +282,6 @@ def _outside(node: Node) -> Tensor:
 
 def _own(holder: Tensor, node: Node) -> Node:
     """Give `holder` storage of its own, since something else holds what it has."""
-    from .compiler.program import aligned_empty
-
     value = node.value
     assert value is not None
     array = aligned_empty(value.shape, value.dtype)
@@ -299,10 +295,11 @@ def _own(holder: Tensor, node: Node) -> Node:
 class CompiledFunction:
     """What `compile` returns: call it like the function; `repeat` and `epochs` run loops of it natively."""
 
-    def __init__(self, function: Callable[..., Any], keep_grads: bool = False):
+    def __init__(self, function: Callable[..., Any], keep_grads: bool = False, specialise: bool = True):
         functools.update_wrapper(self, function)
         self._function = function
         self._keep_grads = keep_grads
+        self._specialise = specialise
         self._entries: dict[Any, list[Compiled]] = {}
         self._names = _captured_names(function)
         self._seen: dict[Any, tuple] = {}
@@ -345,7 +342,7 @@ class CompiledFunction:
     def _find(self, key: Any, definition: Any, leaves: list[Any]) -> Compiled:
         """The program for arguments of these types under the present guards; traces if there is none."""
         names = tuple([place[name] if kind else place.cell_contents for kind, place, name in self._names])
-        threads = _threads()
+        threads = get_num_threads()
         for entry, seen, used in self._entries.get(key, ()):
             if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
                 return entry
@@ -374,7 +371,6 @@ class CompiledFunction:
         trace = Trace()
         arguments: list[Node] = []
         values: list[Any] = []
-        before = version()
         state.trace = trace
         try:
             for leaf in leaves:
@@ -388,10 +384,9 @@ class CompiledFunction:
                 values.append(Tensor(node))
             args, kwargs = (values, {}) if definition is None else tree_unflatten(definition, values)
             outputs = self._function(*args, **kwargs)
-            return Compiled(trace, arguments, outputs, self._keep_grads)
+            return Compiled(trace, arguments, outputs, self._keep_grads, self._specialise)
         finally:
             state.trace = None
-            del before
 
     # --- calls ------------------------------------------------------------------------------------
 
@@ -593,12 +588,6 @@ def _rows_argument(value: Any) -> np.ndarray:
     return array
 
 
-def _threads() -> int:
-    from .threads import get_num_threads
-
-    return get_num_threads()
-
-
 def _captured_names(function: Callable[..., Any]) -> list[tuple[bool, Any, str]]:
     """Closure and global names that `function` reads, to be guarded by identity: (is global, place, name)."""
     function = getattr(function, "__func__", function)
@@ -640,6 +629,3 @@ def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = Fa
     if function is None:
         return functools.partial(compile, keep_grads=keep_grads)
     return CompiledFunction(function, keep_grads)
-
-
-__all__ = ["CompiledFunction", "compile", "placeholder"]

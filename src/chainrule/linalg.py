@@ -267,7 +267,8 @@ def _diagonal(node: Node, first: int, second: int) -> Node:
     front = permute(node, (*order, second))
     shape = tuple(1 if i != first else extent for i in range(len(order)))
     index = emit("iota", attributes=((extent,), 0, to_node(0).dtype))
-    spread = emit("broadcast", reshape(index, (*shape, 1)), attributes=((*front.shape[:-1], 1), tuple(range(len(order) + 1))))
+    column, everywhere = (*front.shape[:-1], 1), tuple(range(len(order) + 1))
+    spread = emit("broadcast", reshape(index, (*shape, 1)), attributes=(column, everywhere))
     return reshape(emit("take_along", front, spread, attributes=(len(order),)), front.shape[:-1])
 
 
@@ -321,7 +322,9 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     raise ConfigError(message("matrix_norm", f"ord is 'fro', 1 or inf, not {ord!r}", ()))
 
 
-def norm(x: Any, /, p: Any = 2, *, ord: Any = None, axis: Any = None, dim: Any = None, keepdims: bool = False) -> Tensor:
+def norm(
+    x: Any, /, p: Any = 2, *, ord: Any = None, axis: Any = None, dim: Any = None, keepdims: bool = False
+) -> Tensor:
     """`vector_norm` with PyTorch's name and arguments."""
     order = p if ord is None else ord
     order = 2 if order == "fro" else order

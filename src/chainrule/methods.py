@@ -17,12 +17,13 @@ from .recording import broadcast, cast, full, is_dtype_like, permute, reject
 from .tensor import Tensor, node_of
 
 _FUNCTIONS = """
-abs acos acosh add all amax amin any argmax argmin argsort asin asinh astype atan atan2 atanh broadcast_to ceil chunk clamp
-clip cos cosh count_nonzero cumprod cumsum cumulative_prod cumulative_sum divide erf exp expand expand_dims expm1 flatten
-flip floor floor_divide gather isfinite isinf isnan log log10 log1p log2 logical_and logical_not logical_or logical_xor
-logsumexp max maximum mean min minimum moveaxis multiply negative nonzero pow prod ravel reciprocal remainder
-repeat_interleave reshape roll round rsqrt sigmoid sign sin sinh sort split sqrt square squeeze std subtract sum swapaxes
-take tan tanh tile topk transpose tril triu trunc unique unsqueeze unstack var where
+abs acos acosh add all amax amin any argmax argmin argsort asin asinh astype atan atan2 atanh broadcast_to ceil
+chunk clamp clip cos cosh count_nonzero cumprod cumsum cumulative_prod cumulative_sum divide erf exp expand
+expand_dims expm1 flatten flip floor floor_divide gather isfinite isinf isnan log log10 log1p log2 logical_and
+logical_not logical_or logical_xor logsumexp max maximum mean min minimum moveaxis multiply negative nonzero pow
+prod ravel reciprocal remainder repeat_interleave reshape roll round rsqrt sigmoid sign sin sinh sort split sqrt
+square squeeze std subtract sum swapaxes take tan tanh tile topk transpose tril triu trunc unique unsqueeze unstack
+var where
 """.split()
 
 

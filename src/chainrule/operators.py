@@ -148,11 +148,12 @@ def _install() -> None:
         setattr(Tensor, f"__i{dunder}__", in_place(name, forward))
     for name in COMPARISONS:
         setattr(Tensor, f"__{name}__", binary(name)[0])
-    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
-    Tensor.__neg__ = unary("neg")
-    Tensor.__abs__ = unary("abs")
-    Tensor.__invert__ = lambda self: Tensor(emit("bitwise_not", node_of(self)))
-    Tensor.__pos__ = lambda self: self
+    others = {
+        "__hash__": object.__hash__, "__neg__": unary("neg"), "__abs__": unary("abs"), "__pos__": lambda self: self,
+        "__invert__": lambda self: Tensor(emit("bitwise_not", node_of(self))),
+    }  # fmt: skip
+    for name, method in others.items():
+        setattr(Tensor, name, method)
 
 
 _install()

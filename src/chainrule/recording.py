@@ -44,7 +44,8 @@ def scalar_value(value: Any, dtype: DType, name: str = "full") -> bool | int | f
         if type(value) is float:
             return value
         if type(value) is bool:
-            reject(name, f"a bool does not mix with {dtype.name}", (), "write 1.0 or 0.0, or use where(...)", DTypeError)
+            help = "write 1.0 or 0.0, or use where(...)"
+            reject(name, f"a bool does not mix with {dtype.name}", (), help, DTypeError)
         return float(value)
     if kind == "b":
         if isinstance(value, (bool, np.bool_)):
@@ -64,7 +65,7 @@ def full(value: Any, shape: Shape, dtype: DType, name: str = "full") -> Node:
     """A node of `shape` and `dtype` filled with the Python scalar `value` (the weak operand of an operation)."""
     if dtype.kind != "f" or type(value) is not float:
         value = scalar_value(value, dtype, name)
-    op = _FULL.__new__(_FULL)  # what Primitive.__init__ does, without its loop: this is on the hot path
+    op: Any = _FULL.__new__(_FULL)  # what Primitive.__init__ does, without its loop: this is on the hot path
     op.value = value
     op.shape = shape
     op.dtype = dtype

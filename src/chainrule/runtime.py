@@ -8,7 +8,8 @@ structure that keeps coming back is compiled again, specialised to its shapes. T
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class _Entry:
 _programs: OrderedDict[Any, _Entry] = OrderedDict()
 _lock = threading.RLock()
 _STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
+_roots: deque[weakref.ref[Node]] = deque(maxlen=16)
 
 
 def evaluate(nodes: Sequence[Node]) -> None:
@@ -52,6 +54,10 @@ def evaluate(nodes: Sequence[Node]) -> None:
         return
     order = topological(pending)
     wanted = _with_history(pending, order)
+    if _roots:
+        inside = set(order)
+        wanted += [node for ref in _roots if (node := ref()) in inside and node.value is None and node not in wanted]
+        _roots.clear()
     if config.backend() == "interpreter":
         values = interpreter.run(wanted)
     else:
@@ -61,6 +67,12 @@ def evaluate(nodes: Sequence[Node]) -> None:
         # a leaf (stop_gradient) requires gradients but passes none on: keeping its operand would keep every former step
         if not node.requires_grad or not node.op.differentiable:
             node.op, node.inputs = CONSTANT, ()
+
+
+def evaluate_along(root: Node) -> None:
+    """Let the next evaluation whose work includes `root` keep its value too: a loss whose gradients are computed."""
+    if root.value is None:
+        _roots.append(weakref.ref(root))
 
 
 def _with_history(pending: list[Node], order: list[Node]) -> list[Node]:

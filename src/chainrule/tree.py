@@ -22,7 +22,7 @@ class TreeDef:
         self.kind = kind  # None for a leaf, NoneType, a container type, or a registered type
         self.data = data  # keys, field names, or what a registered type gave
         self.children = children
-        self.num_leaves = 1 if kind is None else sum(c.num_leaves for c in children)
+        self.num_leaves: int = 1 if kind is None else sum(c.num_leaves for c in children)
 
     def __eq__(self, other: object) -> bool:
         return (

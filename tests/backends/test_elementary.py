@@ -75,7 +75,9 @@ def ulps(got, want):
 def check(got, want, *operands, limit=LIMIT):
     error = ulps(got, want)
     worst = int(np.argmax(error))
-    assert error[worst] <= limit, f"{error[worst]} ulp at {[o[worst] for o in operands]}: {got[worst]}, not {want[worst]}"
+    assert error[worst] <= limit, (
+        f"{error[worst]} ulp at {[o[worst] for o in operands]}: {got[worst]}, not {want[worst]}"
+    )
 
 
 def all_of_float32(step, start=0):

@@ -102,7 +102,8 @@ def test_modes_are_guarded():
     np.testing.assert_array_equal(forward(x).numpy(), model(x).detach().numpy())
 
 
-def test_parameters_that_join_late():
+@pytest.mark.parametrize("order", ["112212", "211221", "121"])
+def test_parameters_that_join_late(order):
     """A parameter that gets its first gradient after others counts its own steps, compiled or not."""
     results = []
     for wrap in (lambda f: f, cr.compile):
@@ -120,11 +121,11 @@ def test_parameters_that_join_late():
             optimizer.step()
 
         first, second = wrap(alone), wrap(together)
-        for step in (first, first, second, second, first, second):
-            step()
+        for which in order:
+            (first if which == "1" else second)()
         results.append((p.item(), q.item(), optimizer.state[p]["step"].item(), optimizer.state[q]["step"].item()))
     assert results[0] == results[1]
-    assert results[0][2:] == (6.0, 3.0)
+    assert results[0][2:] == (len(order), order.count("2"))
 
 
 def test_clipping_inside():
@@ -155,3 +156,42 @@ def test_label_out_of_range_in_a_compiled_step(label):
     with pytest.raises(IndexOutOfRangeError) as caught:
         step(cr.asarray(X), cr.asarray(wrong)).item()
     assert f"index {label} " in str(caught.value) and "3" in str(caught.value)
+
+
+def test_loading_a_state_reaches_a_compiled_step():
+    results = []
+    for wrap in (lambda f: f, cr.compile):
+        model = network()
+        optimizer = optim.Adam(model.parameters(), lr=0.05)
+        step = wrap(make_step(model, optimizer))
+        for _ in range(3):
+            step(cr.asarray(X), cr.asarray(Y))
+        saved, weights = optimizer.state_dict(), model.state_dict()
+        once = step(cr.asarray(X), cr.asarray(Y)).item(), values(model)
+        step(cr.asarray(X), cr.asarray(Y))
+        optimizer.load_state_dict(saved)
+        model.load_state_dict(weights)
+        again = step(cr.asarray(X), cr.asarray(Y)).item(), values(model)
+        assert once == again
+        saved["state"][1]["step"] = np.float64(1.0)
+        optimizer.load_state_dict(saved)
+        step(cr.asarray(X), cr.asarray(Y))
+        results.append(values(model))
+    assert results[0] == results[1]
+
+
+def test_groups_added_later_reach_the_compiled_step():
+    model, twin = network(), network()
+    optimizer, other = optim.Adam(model.parameters(), lr=0.01), optim.Adam(twin.parameters(), lr=0.01)
+    step, compiled = make_step(model, optimizer), cr.compile(make_step(twin, other))
+    for _ in range(5):
+        assert step(cr.asarray(X), cr.asarray(Y)).item() == compiled(cr.asarray(X), cr.asarray(Y)).item()
+    assert values(model) == values(twin)
+    assert all(p.grad is not None for p in model.parameters())
+    extra = nn.Parameter(cr.ones((2,)))
+    optimizer.add_param_group({"params": [extra], "lr": 0.5})
+    optimizer.zero_grad()
+    (extra * extra).sum().backward()
+    optimizer.step()
+    assert extra.tolist() != [1.0, 1.0]
+    assert values(model) == values(twin)

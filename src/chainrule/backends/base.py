@@ -18,9 +18,7 @@ class Value:
 
     __slots__ = ("below", "dtype", "literal", "ref")
 
-    def __init__(
-        self, ref: str, dtype: DType, literal: bool | int | float | None = None, below: int | None = None
-    ):
+    def __init__(self, ref: str, dtype: DType, literal: bool | int | float | None = None, below: int | None = None):
         self.ref = ref
         self.dtype = dtype
         self.literal = literal

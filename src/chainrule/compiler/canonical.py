@@ -13,13 +13,16 @@ from typing import Any
 
 from ..dtypes import DType
 from ..graph.node import Node
-from ..ops.base import Primitive
+from ..ops.base import Primitive, primitive
 
 #: numbers that are part of a program's structure; every other one is an argument of the program
 STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
 
 #: kinds that have no contiguous buffer of the program's own
 UNBUFFERED = frozenset(("leaf", "full", "scalar", "iota", "reshape", "permute", "broadcast", "slice", "flip"))
+
+#: kinds that only say where the elements of their operand lie
+MOVEMENTS = frozenset(("reshape", "permute", "broadcast", "slice", "flip"))
 
 
 class Item:
@@ -108,6 +111,8 @@ class Canonical:
     def _apply(self, name: str, op: Primitive, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
         if name in ("scatter_add", "scatter_add_along", "sort", "argsort"):
             inputs = tuple(self._copy(i) if i.kind in UNBUFFERED - {"leaf"} else i for i in inputs)
+        elif name in ("take", "take_along", "random_bits"):
+            inputs = (self._in_memory(inputs[0]), *inputs[1:])
         simpler = self._simplify(name, op, inputs, shape, dtype)
         if simpler is not None:
             return simpler
@@ -120,8 +125,6 @@ class Canonical:
 
     def movement(self, name: str, attributes: tuple, x: Item, shape: tuple[int, ...]) -> Item:
         """A movement primitive applied to an item."""
-        from ..ops.base import primitive
-
         return self._apply(name, primitive(name, attributes), (x,), shape, x.dtype)
 
     def reshape(self, x: Item, shape: tuple[int, ...]) -> Item:
@@ -135,6 +138,13 @@ class Canonical:
         copy = Item("copy", None, (x,), x.shape, x.dtype)
         copy.node = self._line
         return copy
+
+    def _in_memory(self, x: Item) -> Item:
+        """`x`, or a copy of it if it is a number or a count that lies in no buffer."""
+        base = x
+        while base.kind in MOVEMENTS:
+            base = base.inputs[0]
+        return self._copy(x) if base.kind in ("full", "scalar", "iota") else x
 
     def _own(self, x: Item) -> Item:
         """`x` as a result of the program: a buffer that nothing else is."""
@@ -209,6 +219,7 @@ class Canonical:
 
     def _product(self, a: Item, b: Item, op: Any) -> Item:
         """The matrix product of (batch,) m, k and (batch,) k, n."""
+        a, b = self._in_memory(a), self._in_memory(b)
         key = ("bmm", id(a), id(b))
         item = self._known.get(key)
         if item is None:

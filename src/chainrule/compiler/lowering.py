@@ -337,13 +337,7 @@ class Lowering:
         x = item.inputs[0]
         if 0 in x.shape:
             return
-        bodies = Bodies(self, x.shape, [])
-        view = self.views[x]
-        body = Body()
-        body.code.append(("load", bodies.access(self.buffer(view.base).number, item.dtype, view.offset, view.strides)))
-        result = bodies.access(self.buffer(item).number, item.dtype, 0, contiguous(x.shape))
-        body.stores.append((0, result))
-        self._add_map(bodies, body, x.shape, "reshape", 0)
+        self._write(x, x.shape, self.buffer(item), 0, contiguous(x.shape), label="reshape")
 
     # --- reductions -------------------------------------------------------------------------------
 
@@ -370,14 +364,9 @@ class Lowering:
         order = kept + list(axes) if lanes > 1 else list(axes) + kept
         copy = Item("copy", None, (x,), tuple(x.shape[a] for a in order), x.dtype)
         copy.index = -2 - len(self._buffer_of)
-        bodies = Bodies(self, copy.shape, [])
-        view = self.views[x]
-        body = Body()
-        strides = tuple(view.strides[a] for a in order)
-        body.code.append(("load", bodies.access(self.buffer(view.base).number, x.dtype, view.offset, strides)))
-        result = bodies.access(self.buffer(copy).number, x.dtype, 0, contiguous(copy.shape))
-        body.stores.append((0, result))
-        self._add_map(bodies, body, copy.shape, "permute", 0)
+        axis_of = [order.index(a) for a in range(len(order))]
+        result = self.buffer(copy)
+        self._write(x, copy.shape, result, 0, contiguous(copy.shape), axis_of, "permute")
         moved = tuple(order.index(a) for a in axes) if lanes > 1 else tuple(range(len(axes)))
         done = self._try_reduce(group, item, copy, moved, [], self.buffer(copy).number)
         assert done
@@ -520,20 +509,21 @@ class Lowering:
             return
         x, fill = item.inputs
         op: object = item.op
-        self._write(fill, item.shape, result, 0, whole, spread=True)
+        self._write(fill, item.shape, result, 0, whole, [])
         low, interior = op.low, op.interior  # type: ignore[attr-defined]
         offset = sum(first * stride for first, stride in zip(low, whole))
         self._write(x, x.shape, result, offset, tuple(s * (gap + 1) for s, gap in zip(whole, interior)))
 
-    def _write(self, x: Item, shape, result: Buffer, offset: int, strides, spread: bool = False) -> None:
-        """Copy `x` (or one number, spread over `shape`) into a part of a buffer."""
+    def _write(self, x: Item, shape, result: Buffer, offset: int, strides, axes=None, label: str = "copy") -> None:
+        """Copy `x` into a part of a buffer; axis i of `x` is ``axes[i]`` of the `shape` that is walked."""
         if 0 in shape:
             return
         bodies = Bodies(self, shape, [])
-        source = Item("copy", None, (x,), shape, x.dtype)
-        body, _ = bodies.body([source], None, [] if spread else list(range(len(shape))), set())
-        body.stores.append((0 if x.kind != "iota" else len(body.code) - 1, bodies.access(result.number, x.dtype, offset, strides)))
-        self._add_map(bodies, body, shape, "copy", 0)
+        source = Item("copy", None, (x,), x.shape, x.dtype)
+        body, values = bodies.body([source], None, list(range(len(shape))) if axes is None else axes, set())
+        target = bodies.access(result.number, x.dtype, offset, strides)
+        body.stores.append((values[source.index], target))
+        self._add_map(bodies, body, shape, label, 0)
 
     def _scatter(self, group: Group) -> None:
         item = group.anchor

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from .bins import cut_points
-from .table import Column, Table, help_nearest
+from .table import Column, Table, distinct, help_nearest
 
 #: most one-hot inputs of a column; less frequent categories count as missing
 MOST_CATEGORIES = 64
@@ -201,7 +201,7 @@ def _fit_numeric(
     )
     if spread > 0:
         skewness = abs(float((((unit - unit.mean()) / spread) ** 3).mean()))
-        if skewness > HEAVY_TAIL and len(np.unique(present)) > 10:
+        if skewness > HEAVY_TAIL and len(distinct(present)) > 10:
             encoder.knots = [float(knot) for knot in np.quantile(present, np.linspace(0, 1, KNOTS))]
         if targets is not None and len(values) >= ROWS_FOR_BINS:
             encoder.edges = _fit_edges(encoder, values, targets)
@@ -252,7 +252,7 @@ def _fit_column(column: Column, keep: bool, targets: np.ndarray | None, notes: l
             notes.append(f"{column.name!r} is left out: it numbers the rows (keep={column.name} overrides)")
             return None
         return _fit_numeric(column, values, targets, notes)
-    if num_numbers >= 0.9 * num_present and len(np.unique(values[~np.isnan(values)])) > 20:
+    if num_numbers >= 0.9 * num_present and len(distinct(values)) > 20:
         strange = num_present - num_numbers
         notes.append(f"{column.name!r} holds numbers, except in {strange} training rows; those count as missing")
         return _fit_numeric(column, values, targets, notes)

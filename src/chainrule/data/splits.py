@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from .table import distinct
 
 #: separates the split's random numbers from all others made of the same seed
 _STREAM = 0x5B117
@@ -71,7 +72,7 @@ def _interleave(order: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Row j (of n) of a class gets the position (j + 1/2) / n; sorting by position mixes the classes evenly.
     """
     position = np.empty(len(order))
-    for label in np.unique(labels):
+    for label in distinct(labels):
         where = np.flatnonzero(labels == label)
         position[where] = (np.arange(len(where)) + 0.5) / len(where)
     return order[np.argsort(position, kind="stable")]
@@ -80,7 +81,8 @@ def _interleave(order: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _rescue(parts: tuple[np.ndarray, ...], labels: np.ndarray) -> tuple[np.ndarray, ...]:
     """Move a row of each class that training lacks out of the other parts into training."""
     training, others = list(parts[0]), [list(part) for part in parts[1:]]
-    for label in np.setdiff1d(labels, labels[parts[0]]):
+    trained = set(labels[parts[0]].tolist())
+    for label in (label for label in distinct(labels).tolist() if label not in trained):
         for other in others:
             rows = [row for row in other if labels[row] == label]
             if rows and len(other) > 1:

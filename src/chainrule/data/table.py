@@ -14,6 +14,12 @@ from ..errors import DataError
 MISSING = frozenset({"", "na", "n/a", "?", "nan", "null", "none", "#n/a"})
 
 
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The different values without NaN, rising (``numpy.unique`` loads ``numpy.ma`` on first use: 40 ms)."""
+    ordered = np.sort(values[values == values])
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`, upper and lower case being the same."""
     by_fold: dict[str, str] = {}

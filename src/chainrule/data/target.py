@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from .table import Column, is_missing, parse_number
+from .table import Column, distinct, is_missing, parse_number
 
 #: whole numbers with more different values than this are a quantity, not classes
 MOST_NUMERIC_CLASSES = 20
@@ -130,7 +130,7 @@ def infer_task(column: Column) -> tuple[str, str]:
     numbers = column.numbers[present]
     if np.isnan(numbers).any():
         return "classification", "its values are not all numbers"
-    values = np.unique(numbers)
+    values = distinct(numbers)
     if np.any(values != np.floor(values)):
         return "regression", "its values are numbers with fractions"
     if len(values) <= 2:

@@ -57,7 +57,7 @@ class Node:
         self.value = value
         self.requires_grad = requires_grad
         self.serial = serial
-        self.owner = None
+        self.owner: Any = None
         if where is None:
             frame = _getframe(1)
             while frame is not None:

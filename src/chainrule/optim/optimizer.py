@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import runtime
+from ..capture import CompiledFunction
 from ..dtypes import DType, float64
 from ..errors import CompileError, ConfigError, DataError, DTypeError, ShapeError
 from ..gradmode import no_grad
@@ -75,6 +76,8 @@ class Optimizer:
         self.param_groups: list[ParamGroup] = []
         self.state: dict[Tensor, dict[str, Tensor]] = {}
         self._compiled: Callable[[], None] | None = None
+        #: counts changes of which cells the state consists of; compiled steps are traced anew for them
+        self._layout = 0
         self._check(defaults)
         if params is not None:
             self.bind(params)
@@ -123,7 +126,7 @@ class Optimizer:
             # One counter serves all parameters of a group; see _advance.
             self.state[param] = {"step": step}
             self._init_state(param, self.state[param], full)
-        bump()
+        self._changed_layout()
 
     # -- for subclasses -------------------------------------------------------------------------------------------
 
@@ -181,14 +184,21 @@ class Optimizer:
             raise ConfigError(f"{type(self).__name__} has no parameters; give them with bind(model.parameters())")
         if state.trace is not None:
             self._step_body()
-        elif self._compiled is not None:
-            self._compiled()
         else:
-            self._step_body()
-            cells = [param for group in self.param_groups for param in group["params"]]
-            cells += [cell for slots in self.state.values() for cell in slots.values()]
-            runtime.evaluate([node for node in {id(c): node_of(c) for c in cells}.values() if node.value is None])
+            if self._compiled is None:
+                self._compiled = CompiledFunction(self._step_body, specialise=False)
+            grads = [param.grad for group in self.param_groups for param in group["params"]]
+            runtime.evaluate([node_of(grad) for grad in grads if grad is not None])  # all at once: they share work
+            self._compiled()
         return loss
+
+    def _changed_layout(self) -> None:
+        """Cells of the state were exchanged: no program may go on with the old ones."""
+        self._layout += 1
+        bump()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled": None}
 
     def _step_body(self) -> None:
         """Record the whole step."""
@@ -198,6 +208,7 @@ class Optimizer:
                 for step, counted in self._advance(group, pairs):
                     for dtype in dict.fromkeys(param.dtype for param, _ in counted):
                         self._update(group, [pair for pair in counted if pair[0].dtype is dtype], step, dtype)
+            flag(lambda: self._layout)
 
     def _advance(self, group: ParamGroup, pairs: list[Pair]) -> list[tuple[Tensor, list[Pair]]]:
         """Count the step; returns the new counts with the pairs that they belong to.
@@ -231,6 +242,7 @@ class Optimizer:
         before = counter._node  # what the counter holds outside the trace
         if before.value is None:
             runtime.evaluate([before])
+        self._changed_layout()
         return self._new_cell(np.array(before.value))
 
     def _gradient(self, group: ParamGroup, param: Tensor, grad: Tensor, decay: Scalar | None) -> Tensor:
@@ -294,22 +306,34 @@ class Optimizer:
                         shape = tuple(param.shape)
                         raise ShapeError(f"{name}: {key} of parameter {number} has shape {array.shape}, not {shape}")
                     loads.append((param, key, array.astype(float64.numpy if key == "step" else param.dtype.numpy)))
-                if "step" not in entry and entry:
+                if "step" not in entry and entry:  # PyTorch's SGD keeps no count, only whether there is a buffer
                     loads.append((param, "step", np.ones((), np.float64)))
         for group, saved in zip(self.param_groups, groups):
             group.update({k: v for k, v in saved.items() if k in self.defaults})
-        counters: dict[tuple[int, float], Tensor] = {}
+        counts: dict[Tensor, float] = {}
         for param, key, array in loads:
-            slots = self.state[param]
-            if key != "step":
+            if key == "step":
+                counts[param] = float(array)
+            else:
                 self._slot(param, key)._rebind(constant(array))
-                continue
-            # Parameters with equal counts keep sharing a counter.
-            place = (id(slots["step"]), float(array))
-            if place not in counters:
-                counters[place] = self._new_cell(array.reshape(()))
-            slots["step"] = counters[place]
+        self._load_counts(counts)
         bump()
+
+    def _load_counts(self, counts: Mapping[Tensor, float]) -> None:
+        """Set the counters; parameters with equal counts keep sharing one."""
+        for group in self.param_groups:
+            sharing: dict[Tensor, list[Tensor]] = {}
+            for param in group["params"]:
+                sharing.setdefault(self.state[param]["step"], []).append(param)
+            for counter, params in sharing.items():
+                own = {counts.get(param, 0.0) for param in params}
+                if len(own) == 1:
+                    counter._rebind(constant(np.array(own.pop())))
+                    continue
+                cells = {count: self._new_cell(np.array(count)) for count in sorted(own)}
+                for param in params:
+                    self.state[param]["step"] = cells[counts.get(param, 0.0)]
+                self._changed_layout()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

@@ -116,7 +116,8 @@ def fit(
     Args:
         model: an ``nn.Module``.
         objective: ``objective(outputs, targets) -> loss``, a scalar: the mean over the batch.
-        optimizer: an optimiser, or a function that makes one from the parameters.
+        optimizer: an optimiser, perhaps without parameters yet (they are bound then), or a function that makes one
+            from the parameters.
         data: arrays (inputs, targets) of equal length.
         epochs: most passes over the data.
         batch_size: rows of a step; as many as there are, or more, is a full batch.
@@ -142,6 +143,8 @@ def fit(
         raise ConfigError(f"fit: batch_size must be at least 1, not {batch_size}")
     if not hasattr(optimizer, "step"):
         optimizer = optimizer(model.parameters())
+    elif not optimizer.param_groups:
+        optimizer.bind(model.parameters())
     batch_size = min(batch_size, len(inputs))
     arrays = (tensor(inputs), tensor(targets))
     step = compile(training_step(model, objective, optimizer))

@@ -357,7 +357,7 @@ def _announce(reporter: Reporter, problem: Problem, description: dict[str, Any])
 def _curves(history: Any, problem: Problem, title: str, trivial: dict[str, float]) -> bytes:
     """The picture of a run's learning curves."""
     target = problem.target
-    score, label = ("accuracy", "accuracy") if target.task == "classification" else ("r2", "R^2")
+    score, label = ("accuracy", "accuracy") if target.task == "classification" else ("r2", "R²")
     losses = {"training": history.series("train_loss")}
     scores = {}
     if history.series("validation_loss"):

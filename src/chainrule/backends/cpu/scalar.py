@@ -120,7 +120,9 @@ class LLVMScalarBuilder(ScalarBuilder):
             return Value(ref, dtype)
         llvm, element = self.llvm_type(dtype), element_type(dtype)
         first = self.emit(f"insertelement {llvm} poison, {element} {ref}, i32 0", dtype)
-        return self.emit(f"shufflevector {llvm} {first.ref}, {llvm} poison, <{self.width} x i32> zeroinitializer", dtype)
+        return self.emit(
+            f"shufflevector {llvm} {first.ref}, {llvm} poison, <{self.width} x i32> zeroinitializer", dtype
+        )
 
     def _binary(self, instruction: str, a: Value, b: Value) -> Value:
         if a.dtype is not b.dtype:
