@@ -176,6 +176,7 @@ def _take(node: Node, advanced: list[tuple[int, Node]], order: list[str]) -> Nod
             linear = index
         else:
             linear = emit("add", emit("mul", linear, full(extent, common, int64)), index)
+    assert linear is not None
     rest = [i for i in range(len(node.shape)) if i not in axes]
     front = permute(node, tuple(axes + rest))
     merged = reshape(front, (size_of(front.shape[: len(axes)]), *front.shape[len(axes) :]))

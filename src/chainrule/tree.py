@@ -5,7 +5,6 @@ None is a tree without leaves. Dict entries are taken in the order of their sort
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -91,8 +90,9 @@ def _children(tree: Any) -> tuple[Any, Any, list[tuple[str, Any]]] | None:
     if rules is not None:
         children, data = rules[0](tree)
         return kind, (tuple(children), data), [(f".{name}", child) for name, child in children.items()]
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        names = tuple(field.name for field in dataclasses.fields(tree))
+    fields = getattr(kind, "__dataclass_fields__", None)  # what dataclasses.fields reads, without loading that module
+    if fields is not None:
+        names = tuple(name for name, field in fields.items() if field._field_type.name == "_FIELD")
         return kind, names, [(f".{name}", getattr(tree, name)) for name in names]
     return None
 

@@ -13,7 +13,7 @@ batch size finds its kernels compiled. In a generic kernel none is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..dtypes import DType
@@ -83,9 +83,31 @@ class Kernel:
     baked: bool = True
     scale: int = 1
     label: str = ""
-    flops: int = 0
-    bytes: int = 0
     in_place: tuple[int, ...] = ()
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one call (see measure.py)."""
+        from .measure import flops
+
+        return flops(self)
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Distinct bytes that one call reads and writes."""
+        from .measure import traffic
+
+        return traffic(self)
+
+    def with_arguments(self, words: list[int]) -> Kernel:
+        """The kernel that `words`, in the layout of `ArgumentLayout`, are the arguments of: same code, other numbers."""
+        layout = ArgumentLayout(self.accesses, len(self.sizes))
+        accesses = [
+            Access(words[layout.buffer[n]], a.dtype, words[layout.offset[n]], tuple(words[w] for w in layout.strides[n]))
+            for n, a in enumerate(self.accesses)
+        ]
+        sizes, extra = tuple(words[w] for w in layout.sizes), tuple(words[layout.extra :])
+        return replace(self, sizes=sizes, accesses=accesses, extra=extra, scale=words[layout.scale])
 
     def arguments(self) -> list[int]:
         """The words that a call passes, in the layout of `ArgumentLayout`."""

@@ -24,6 +24,7 @@ class Buffer:
     shape: tuple[int, ...]
     index: int = -1  # which leaf or output
     bytes: int = 0
+    origin: int = 0  # serial of the node whose value it holds, 0 for copies in another layout
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class Step:
     label: str
     host: tuple | None = None
     checks: list[tuple[int, str]] = field(default_factory=list)
+    origin: tuple[int, ...] = ()  # serials of the nodes that it computes
 
 
 class Bodies:
@@ -177,7 +179,12 @@ class Lowering:
         self._output_of = {item.index: n for n, item in enumerate(graph.outputs)}
         self.stored = self._stored()
         for group in self.grouping.live():
+            first = len(self.steps)
             self._lower(group)
+            made = [*group.prologue, *([group.anchor] if group.anchor is not None else []), *group.items]
+            origin = tuple(item.node.serial for item in made if item.node is not None)
+            for step in self.steps[first:]:
+                step.origin = origin
 
     # --- buffers ----------------------------------------------------------------------------------
 
@@ -197,6 +204,7 @@ class Lowering:
                 found = self.new_buffer("output", item.dtype, item.shape, self._output_of[item.index])
             else:
                 found = self.new_buffer("arena", item.dtype, item.shape)
+            found.origin = item.node.serial if item.node is not None else 0
             self._buffer_of[item.index] = found
         return found
 
@@ -317,17 +325,15 @@ class Lowering:
             return
         bodies = Bodies(self, shape, [])
         body, _ = bodies.body(items, None, list(range(len(shape))), self.stored)
-        self._add_map(bodies, body, shape, self._label(items), len(items))
+        self._add_map(bodies, body, shape, self._label(items))
 
-    def _add_map(self, bodies: Bodies, body: Body, shape: tuple[int, ...], label: str, operations: int) -> None:
+    def _add_map(self, bodies: Bodies, body: Body, shape: tuple[int, ...], label: str) -> None:
         groups = collapse(shape, [a.strides for a in bodies.accesses])
         if not groups:
             accesses = [Access(a.buffer, a.dtype, a.offset, (0,)) for a in bodies.accesses]
             kernel = Kernel("map", (1,), 0, accesses, body, extra=tuple(bodies.extra), static=("scalar",), baked=self.baked)
         else:
             kernel = self._finish("map", bodies, body, groups, len(groups) - 1)
-        size = math.prod(shape)
-        kernel.flops = operations * size
         self._add(kernel, shape[0] if shape and shape[0] > 1 else 0, label)
 
     def _copy(self, group: Group) -> None:
@@ -412,7 +418,6 @@ class Lowering:
         if item.kind.startswith("arg") and vector == reduced:
             vector = self._kept_vector(inner, accesses, reduced)
         kernel = Kernel("reduce", tuple(sizes), vector, accesses, body, inner, tuple(bodies.extra), static, self.baked)
-        kernel.flops = math.prod(x.shape) * (1 + len(prologue))
         rows = x.shape[0] if kept and kept[0] == 0 and x.shape[0] > 1 else 0
         self._add(kernel, rows, self._label([*prologue, item, *group.items]))
         return True
@@ -474,7 +479,6 @@ class Lowering:
         sizes = (*item.shape[:-2], m, n)
         accesses = operands + bodies.accesses
         kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static, baked=self.baked)
-        kernel.flops = 2 * k * math.prod(sizes)
         self._add(kernel, sizes[0] if sizes[0] > 1 else 0, self._label([item, *group.items]))
 
     def _pack(self, dtype, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape) -> int:
@@ -523,7 +527,7 @@ class Lowering:
         body, values = bodies.body([source], None, list(range(len(shape))) if axes is None else axes, set())
         target = bodies.access(result.number, x.dtype, offset, strides)
         body.stores.append((values[source.index], target))
-        self._add_map(bodies, body, shape, label, 0)
+        self._add_map(bodies, body, shape, label)
 
     def _scatter(self, group: Group) -> None:
         item = group.anchor

@@ -23,16 +23,23 @@ class BufferPlan:
     index: int
     offset: int
     bytes: int
+    origin: int = 0  # serial of the node whose value it holds, 0 for a copy in another layout
 
 
 @dataclass(slots=True)
 class CallPlan:
-    """One call: position of its kernel in `Plan.kernels`, its argument words, or a host operation."""
+    """One call: position of its kernel in `Plan.kernels`, its argument words, or a host operation.
+
+    `reads` and `writes` are buffer numbers, `origin` the serials of the nodes that it computes.
+    """
 
     kernel: int
     arguments: list[int]
     label: str
     host: tuple | None = None
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+    origin: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -96,8 +103,9 @@ def make_plan(
         for task in region.tasks:
             calls = []
             for step in task.steps:
+                touched = (tuple(sorted(step.reads)), tuple(sorted(step.writes)), step.origin)
                 if step.kernel is None:
-                    calls.append(CallPlan(-1, [], step.label, step.host))
+                    calls.append(CallPlan(-1, [], step.label, step.host, *touched))
                     continue
                 if task.rows and step.rows < 2:
                     step.kernel.scale = 1
@@ -106,13 +114,13 @@ def make_plan(
                     known[key] = len(plan.kernels)
                     plan.kernels.append(step.kernel)
                     plan.keys.append(key)
-                calls.append(CallPlan(known[key], step.kernel.arguments(), step.label))
+                calls.append(CallPlan(known[key], step.kernel.arguments(), step.label, None, *touched))
             tasks.append(TaskPlan(calls, task.extent, task.chunk))
         plan.regions.append(RegionPlan(region.parallel, tasks))
     for b in schedule.buffers:
         if b.kind != "none":
             offset = schedule.offsets.get(b.number, -1)
-            plan.buffers.append(BufferPlan(b.number, b.kind, b.dtype, b.shape, b.index, offset, b.bytes))
+            plan.buffers.append(BufferPlan(b.number, b.kind, b.dtype, b.shape, b.index, offset, b.bytes, b.origin))
     return plan
 
 

@@ -50,7 +50,7 @@ def step_cost(step: Step) -> float:
     if kernel.kind == "contract":
         lanes, rows = kernel.static[1], kernel.static[2]
         used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
-        return 20 + kernel.flops / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
+        return 20 + 2 * kernel.extra[0] * elements / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
     operations = sum(i[0] == "op" for i in kernel.body.code) + sum(i[0] == "op" for i in kernel.inner.code)
     hard = sum(
         i[0] == "random" or (i[0] == "op" and i[1].name in TRANSCENDENTAL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from ..dtypes import DType
 if TYPE_CHECKING:
     from ..ops.base import Primitive
 
-_PACKAGE = os.path.join(str(Path(__file__).resolve().parent.parent), "")
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _serial = 0
 _getframe = sys._getframe
 

@@ -7,7 +7,7 @@ compiler/trees.py from shapes alone; the code here follows them for any layout.
 from __future__ import annotations
 
 from ...compiler.kernel import LANES, Kernel
-from ...dtypes import DType, bool_, int64
+from ...dtypes import DType, bool_, int64, uint32
 from ..base import ScalarBuilder, Value
 from .emit import BodyCode, Function, Int, Point
 from .emit import llvm_type as element_type
@@ -307,7 +307,7 @@ def body_dtypes(kernel: Kernel, body) -> list[DType]:
         elif kind == "check":
             result.append(result[instruction[1]])
         elif kind == "random":
-            result.append(instruction[1].result_dtype)
+            result.append(uint32)
         else:
             result.append(int64)
     return result

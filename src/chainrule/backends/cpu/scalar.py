@@ -53,7 +53,8 @@ class LLVMScalarBuilder(ScalarBuilder):
 
     With `branches`, code for rare cases (large angles) is jumped over where no element needs it. The
     code then consists of several basic blocks: ``block`` is the label of the last one once there is
-    more than one, for the phi instructions of the caller, else None.
+    more than one, for the phi instructions of the caller, else None; `on_block` is called with each
+    new label.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         prefix: str = "v",
         rounding: bool = True,
         branches: bool = False,
+        on_block: Callable[[str], None] | None = None,
     ):
         self.lines = lines
         self.width = width
@@ -71,6 +73,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         self.has_rounding = rounding
         self.prefix = prefix
         self.branches = branches
+        self.on_block = on_block
         self.block: str | None = None
         self.declarations: set[str] = set()
         self._count = 0
@@ -349,18 +352,25 @@ class LLVMScalarBuilder(ScalarBuilder):
             any_ref = f"%{name}.any"
             call = f"call i1 @llvm.vector.reduce.or.v{self.width}i1({self.llvm_type(bool_)} {condition.ref})"
             self.lines.append(f"  {any_ref} = {call}")
-        self.lines += [f"  br label %{name}.test", f"{name}.test:"]
-        self.lines += [f"  br i1 {any_ref}, label %{name}.rare, label %{name}.join", f"{name}.rare:"]
-        self.block = f"{name}.rare"
+        self.lines.append(f"  br label %{name}.test")
+        self._begin(f"{name}.test")
+        self.lines.append(f"  br i1 {any_ref}, label %{name}.rare, label %{name}.join")
+        self._begin(f"{name}.rare")
         computed = compute()
         merged = [self.select(condition, a, b) for a, b in zip(computed, usual, strict=True)]
         last = self.block  # `compute` may itself have branched
-        self.lines += [f"  br label %{name}.join", f"{name}.join:"]
-        self.block = f"{name}.join"
+        self.lines.append(f"  br label %{name}.join")
+        self._begin(f"{name}.join")
         return tuple(
             self.emit(f"phi {self.llvm_type(b.dtype)} [ {b.ref}, %{name}.test ], [ {a.ref}, %{last} ]", b.dtype)
             for a, b in zip(merged, usual, strict=True)
         )
+
+    def _begin(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.block = label
+        if self.on_block is not None:
+            self.on_block(label)
 
     # conversions
 

@@ -12,5 +12,6 @@ from .trigonometric import acos, asin, atan, atan2, cos, sin, tan
 
 __all__ = [
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "erf", "exp", "expm1", "floor_divide",
-    "log", "log1p", "pow", "reciprocal", "remainder", "rsqrt", "sigmoid", "sign", "sin", "sinh", "square", "tan", "tanh",
+    "log", "log1p", "pow", "reciprocal", "remainder", "rsqrt", "sigmoid", "sign", "sin", "sinh", "square", "tan",
+    "tanh",
 ]  # fmt: skip

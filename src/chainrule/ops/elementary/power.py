@@ -21,7 +21,7 @@ from .common import (
 from .exponential import EXP_RANGE, EXPM1, LN2, LOG2_E, scale_twice
 from .logarithm import scaled_normal, split_exponent
 
-#: for the float32 power in double precision: log2-free log and exp of about 2**-37 and 2**-34
+#: for float32 in double precision: those of log (relative error 2**-37) and exp (2**-34)
 LOG_SHORT = (0.6666666564270224, 0.400003357604612, 0.2853727148791793, 0.23582904819230785)
 EXPM1_SHORT = (
     0.5000000078811033, 0.16666666842561217, 0.04166626767568495, 0.008333268530546818, 0.0013946210244958394,

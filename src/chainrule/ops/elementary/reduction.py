@@ -125,15 +125,15 @@ def _far_double(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
         limbs += [b.and_(word, mask), b.lshr(word, half)]
     m_low, m_high = b.and_(mantissa, mask), b.lshr(mantissa, half)
     carry = b.lshr(b.mul(m_low, limbs[0]), half)
-    product: list[Value] = []
+    limbs_out: list[Value] = []
     for k in range(1, 5):
         t = b.add(b.mul(m_low, limbs[k]), carry)
         u = b.add(b.mul(m_high, limbs[k - 1]), b.and_(t, mask))
-        product.append(b.and_(u, mask))
+        limbs_out.append(b.and_(u, mask))
         carry = b.add(b.lshr(t, half), b.lshr(u, half))
     top = b.add(b.add(b.mul(m_low, limbs[5]), b.mul(m_high, limbs[4])), carry)
-    turns = b.or_(b.shl(top, half), product[3])
-    lower = b.or_(b.shl(product[2], half), product[1])
+    turns = b.or_(b.shl(top, half), limbs_out[3])
+    lower = b.or_(b.shl(limbs_out[2], half), limbs_out[1])
     n = b.lshr(b.add(turns, c(1 << 61)), c(62))
     # the signed fraction of a quarter turn as sign and magnitude, the magnitude in 52 and 63 bits
     high = b.funnel(turns, lower, c(2))
