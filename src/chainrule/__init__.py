@@ -47,7 +47,7 @@ _LAZY = {
     "compile": ("capture", "compile"),
     "set_num_threads": ("threads", "set_num_threads"),
     "get_num_threads": ("threads", "get_num_threads"),
-    "explain": ("explain", "explain"),
+    "explain": ("explanation", "explain"),
     **{
         name: ("random", name)
         for name in ("Generator", "bernoulli", "manual_seed", "normal", "permutation", "rand", "randint", "randn",

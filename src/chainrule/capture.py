@@ -21,9 +21,9 @@ from .compiler.program import Program, aligned_empty
 from .dtypes import BY_NAME, as_dtype, default_float
 from .errors import CompileError, ConfigError, DTypeError, ShapeError
 from .graph.node import Node, topological
-from .ops.base import emit, primitive
+from .ops.base import emit, mode, primitive
 from .order import epoch_order
-from .tensor import NOT_STORED, Tensor, bump, state, version
+from .tensor import NOT_STORED, Tensor, bump, placeholder_below, state, version
 from .threads import get_num_threads
 from .trace import Cell, Trace
 from .tree import tree_flatten, tree_unflatten
@@ -33,12 +33,14 @@ _CONSTANT = primitive("constant")
 _SOLE_NODE, _SOLE_ARRAY = 3, 2
 #: programs for one function after which a warning says what keeps changing
 MANY_PROGRAMS = 8
+#: programs of one function after which new ones share generic kernels, and that are kept at most (the oldest go)
+GENERIC_AFTER, MAXIMUM_PROGRAMS = 32, 256
 #: bytes of row numbers that one native loop over epochs is given at a time
 ORDER_BYTES = 16 << 20
 
 
 class Leaf:
-    """Where an input of the program comes from: ("arg", n), ("cell", Cell), ("lifted", getter) or ("constant", array)."""
+    """Where an input of the program comes from: ("arg", n), ("cell", Cell), ("lifted", getter), ("constant", array)."""
 
     __slots__ = ("array", "cell", "getter", "kind", "number")
 
@@ -96,16 +98,22 @@ class Compiled:
                 self.leaves.append(leaf)
         self.in_place: dict[int, int] = {}
         for cell, number in self.written:
-            if cell.input is not None and (cell.input.shape, cell.input.dtype) == (nodes[number].shape, nodes[number].dtype):
-                self.in_place[number] = place[id(cell.input)]
+            old, new = cell.input, nodes[number]
+            if old is not None and old.shape == new.shape and old.dtype is new.dtype:
+                self.in_place[number] = place[id(old)]
         self.fresh = [(cell, number) for cell, number in self.written if number not in self.in_place]
+        # a cell that becomes another type makes another program of the next step
+        self.accumulates = self.accumulates or any(not cell.is_grad for cell, _ in self.fresh)
         self.lifted = [(n, leaf.getter) for n, leaf in enumerate(self.leaves) if leaf.kind == "lifted"]
         self.arguments = [(n, leaf.number) for n, leaf in enumerate(self.leaves) if leaf.kind == "arg"]
         changed = {self.in_place[n] for n in self.in_place}
         self.cells = [(n, leaf.cell, n in changed) for n, leaf in enumerate(self.leaves) if leaf.kind == "cell"]
         self.guards = trace.guards
+        self.trail = trace.trail
         self.cell_types = [
-            (cell, cell.input.shape, cell.input.dtype) for cell in trace.cells.values() if cell.input is not None
+            (cell, cell.input.shape, cell.input.dtype, cell.tensor._leaf)
+            for cell in trace.cells.values()
+            if cell.input is not None
         ]
         self.grad_states = [
             (c.tensor, _slot_state(c.initial)) for c in trace.cells.values() if c.is_grad and not c.overwritten
@@ -145,9 +153,9 @@ class Compiled:
         for tensor, was in self.grad_states:
             if _slot_state(tensor._grad) != was:
                 return False
-        for cell, shape, dtype in self.cell_types:
+        for cell, shape, dtype, leaf in self.cell_types:
             holder = cell.holder()
-            if holder is None or holder is NOT_STORED:
+            if holder is None or holder is NOT_STORED or cell.tensor._leaf is not leaf:
                 return False
             node = holder._node
             if node.shape != shape or node.dtype is not dtype:
@@ -233,7 +241,10 @@ class Compiled:
                     outputs.append(alive[self.in_place[number]])
                     continue
                 target = stacked[number] if number < len(stacked) else None
-                array = aligned_empty(shape, dtype.numpy) if target is None else target[start : start + 1].reshape(shape)
+                if target is None:
+                    array = aligned_empty(shape, dtype.numpy)
+                else:
+                    array = target[start : start + 1].reshape(shape)
                 outputs.append(array)
                 for slot in program.output_slots[number]:
                     instance.table[slot] = array.__array_interface__["data"][0]
@@ -247,11 +258,13 @@ class Compiled:
             node = Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array)
             if cell.is_grad:
                 cell.tensor._grad = _outside(node)
-                bump()
             else:
                 cell.tensor._node = cell.tensor._leaf_node(node) if cell.tensor._leaf else node
+            bump()
         for tensor, slot in self.dropped:
-            tensor._grad = slot
+            if tensor._grad is not slot:
+                tensor._grad = slot
+                bump()
         return outputs
 
     def results(self, outputs: Sequence[np.ndarray]) -> Any:
@@ -292,6 +305,25 @@ def _own(holder: Tensor, node: Node) -> Node:
     return holder._node
 
 
+class _Differentiated(CompileError):
+    """An argument is being differentiated or batched: the function itself is recorded, for programs keep no history."""
+
+    def __init__(self):
+        super().__init__(
+            "an argument requires gradients, or is a placeholder; a native loop keeps no history\n"
+            "help: detach the argument, or write the loop in Python"
+        )
+
+
+def _evaluated(node: Node) -> np.ndarray:
+    """The value of an argument."""
+    if placeholder_below(node) is not None:
+        raise _Differentiated
+    runtime.evaluate([node])
+    assert node.value is not None
+    return node.value
+
+
 class CompiledFunction:
     """What `compile` returns: call it like the function; `repeat` and `epochs` run loops of it natively."""
 
@@ -300,9 +332,10 @@ class CompiledFunction:
         self._function = function
         self._keep_grads = keep_grads
         self._specialise = specialise
-        self._entries: dict[Any, list[Compiled]] = {}
+        self._entries: dict[Any, list[tuple[Compiled, Any, int]]] = {}
         self._names = _captured_names(function)
         self._seen: dict[Any, tuple] = {}
+        self._count = 0
         self._warned = False
 
     # --- finding the program ----------------------------------------------------------------------
@@ -315,10 +348,11 @@ class CompiledFunction:
             for value in args:
                 if type(value) is Tensor:
                     node = value._node
+                    if node.requires_grad and mode.grad_enabled:
+                        raise _Differentiated
                     array = node.value
                     if array is None:
-                        runtime.evaluate([node])
-                        array = node.value
+                        array = _evaluated(node)
                 elif type(value) is np.ndarray and value.dtype in _DTYPES:
                     array = value if value.flags.c_contiguous else np.ascontiguousarray(value)
                 else:
@@ -341,7 +375,8 @@ class CompiledFunction:
 
     def _find(self, key: Any, definition: Any, leaves: list[Any]) -> Compiled:
         """The program for arguments of these types under the present guards; traces if there is none."""
-        names = tuple([place[name] if kind else place.cell_contents for kind, place, name in self._names])
+        names = [place[name] if kind else place.cell_contents for kind, place, name in self._names]
+        names.append(mode.grad_enabled)
         threads = get_num_threads()
         for entry, seen, used in self._entries.get(key, ()):
             if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
@@ -349,13 +384,19 @@ class CompiledFunction:
         entry = self._trace(definition, leaves)
         known = self._entries.setdefault(key, [])
         known.insert(0, (entry, names, threads))
-        del known[64:]
+        self._count += 1
+        while self._count > MAXIMUM_PROGRAMS:
+            oldest = next(iter(self._entries))
+            self._entries[oldest].pop()
+            self._count -= 1
+            if not self._entries[oldest]:
+                del self._entries[oldest]
         self._warn(key)
         entry.holds()
         return entry
 
     def _warn(self, key: Any) -> None:
-        count = sum(len(entries) for entries in self._entries.values())
+        count = self._count
         if count >= MANY_PROGRAMS and not self._warned:
             self._warned = True
             previous = next(k for k in self._entries if k != key) if len(self._entries) > 1 else key
@@ -371,7 +412,7 @@ class CompiledFunction:
         trace = Trace()
         arguments: list[Node] = []
         values: list[Any] = []
-        state.trace = trace
+        state.trace, mode.trail = trace, trace.trail
         try:
             for leaf in leaves:
                 array = _argument(leaf)
@@ -384,16 +425,20 @@ class CompiledFunction:
                 values.append(Tensor(node))
             args, kwargs = (values, {}) if definition is None else tree_unflatten(definition, values)
             outputs = self._function(*args, **kwargs)
-            return Compiled(trace, arguments, outputs, self._keep_grads, self._specialise)
+            specialise = self._specialise and self._count < GENERIC_AFTER
+            return Compiled(trace, arguments, outputs, self._keep_grads, specialise)
         finally:
-            state.trace = None
+            state.trace = mode.trail = None
 
     # --- calls ------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.trace is not None:
             return self._function(*args, **kwargs)
-        key, arrays, definition, leaves = self._split(args, kwargs)
+        try:
+            key, arrays, definition, leaves = self._split(args, kwargs)
+        except _Differentiated:
+            return self._function(*args, **kwargs)
         entry = self._find(key, definition, leaves)
         return entry.results(entry.execute(arrays, 1, (), 0))
 
@@ -417,7 +462,10 @@ class CompiledFunction:
             entry = self._find(key, definition, leaves)
             # A call that leaves gradients behind may meet other guards the next time.
             steps = 1 if entry.fresh and entry.accumulates else num_steps - done
-            stacked = stacked or _stacks(entry, num_steps)
+            if done:
+                _check_stack("repeat", entry, stacked)
+            else:
+                stacked = _stacks(entry, num_steps)
             entry.execute(arrays, steps, stacked, done)
             done += steps
         assert entry is not None
@@ -533,7 +581,7 @@ class _Loop:
             if not self.stacked:
                 self.stacked = _stacks(entry, self.total)
             else:
-                _check_stack(entry, self.stacked)
+                _check_stack("epochs", entry, self.stacked)
             places = {argument: leaf for leaf, argument in entry.arguments}
             advances = tuple(("leaf", places[n], step) for n, step in moves if n in places)
             entry.execute(bound, count, self.stacked, self.done, advances)
@@ -553,12 +601,15 @@ def _stacks(entry: Compiled, steps: int) -> list[np.ndarray | None]:
     return [np.empty((steps, *shape), dtype.numpy) for shape, dtype in outputs]
 
 
-def _check_stack(entry: Compiled, stacked: list[np.ndarray | None]) -> None:
-    for (shape, _), array in zip(entry.plan.outputs, stacked):
-        if array is not None and array.shape[1:] != shape:
+def _check_stack(name: str, entry: Compiled, stacked: list[np.ndarray | None]) -> None:
+    """Raise ShapeError if the results of a step do not fit those of the steps before it."""
+    entry.program()
+    for (shape, dtype), array in zip(entry.plan.outputs, stacked):
+        if array is not None and (array.shape[1:] != shape or array.dtype != dtype.numpy):
             raise ShapeError(
-                f"epochs: a result has shape {list(array.shape[1:])} for whole batches and {list(shape)} for the last one\n"
-                "help: return per-batch summaries, or pass drop_last=True"
+                f"{name}: a result is {array.dtype}{list(array.shape[1:])} in the first step"
+                f" and {dtype.name}{list(shape)} in a later one\n"
+                "help: return per-batch summaries; if only the last batch is smaller, pass drop_last=True"
             )
 
 
@@ -569,10 +620,10 @@ def _argument(leaf: Any) -> np.ndarray | None:
     """The array of an argument that is an input of the program; None for one that is part of its structure."""
     if isinstance(leaf, Tensor):
         node = leaf._node
-        if node.value is None:
-            runtime.evaluate([node])
-        return node.value
-    if isinstance(leaf, np.ndarray) or isinstance(leaf, np.generic):
+        if node.requires_grad and mode.grad_enabled and state.trace is None:
+            raise _Differentiated
+        return _evaluated(node) if node.value is None else node.value
+    if isinstance(leaf, (np.ndarray, np.generic)):
         if leaf.dtype not in _DTYPES:
             raise DTypeError(f"an argument has dtype {leaf.dtype}, which Chainrule does not have")
         return np.ascontiguousarray(leaf)

@@ -10,7 +10,7 @@ from .errors import ConfigError
 #: name -> meaning; nothing else in the package reads the environment.
 VARIABLES = {
     "CHAINRULE_NUM_THREADS": "threads that one program may use (default: the cores this process may run on)",
-    "CHAINRULE_CACHE": "folder of compiled programs; empty switches the disk cache off (default: the user's cache folder)",
+    "CHAINRULE_CACHE": "folder of compiled programs; empty: no disk cache (default: in the user's cache folder)",
     "CHAINRULE_CACHE_BYTES": "size at which old entries of the disk cache are dropped (default: 512 MiB)",
     "CHAINRULE_DATA": "folder of the real data sets that recipes, tests and benchmarks read",
     "CHAINRULE_BACKEND": "'cpu' (native code, default) or 'interpreter' (NumPy, for comparison)",

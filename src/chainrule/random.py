@@ -35,6 +35,7 @@ class Generator:
 
     def __init__(self, seed: int = 0):
         self.state = Tensor(constant(_initial(seed)))
+        self.state._trace = None  # state, even if the generator is made inside a traced function
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again with `seed`; returns the generator."""

@@ -158,10 +158,10 @@ def compile_nodes(
     """A `Program` for `outputs`; see `compiler.plan.make_plan` for the arguments."""
     from .backends.cpu import toolchain
     from .backends.cpu.contract import CpuTiles
-    from .threads import get_num_threads
     from .compiler.code import prepare
     from .compiler.plan import make_plan
     from .compiler.program import Program
+    from .threads import get_num_threads
 
     prepare()
     tiles = CpuTiles(toolchain.host())

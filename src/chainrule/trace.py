@@ -16,6 +16,7 @@ import numpy as np
 from . import runtime
 from .dtypes import float64
 from .graph.node import Node
+from .ops.base import Credit
 from .ops.leaf import placeholder
 from .tensor import NOT_STORED, Tensor
 
@@ -26,7 +27,9 @@ class Cell:
     `input` is the placeholder of the value before, `current` the node of the value now.
     """
 
-    __slots__ = ("consumed", "current", "current_grad", "input", "is_grad", "initial", "overwritten", "tensor", "written")
+    __slots__ = (
+        "consumed", "current", "current_grad", "initial", "input", "is_grad", "overwritten", "tensor", "written",
+    )  # fmt: skip
 
     def __init__(self, tensor: Tensor, is_grad: bool):
         self.tensor = tensor
@@ -47,10 +50,11 @@ class Cell:
 class Trace:
     """See the module. `placeholders` counts the inputs made so far."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.cells: dict[tuple[int, bool], Cell] = {}
         self.lifted: list[tuple[Callable[[], float], Node]] = []
         self.guards: list[tuple[Callable[[], Any], Any]] = []
+        self.trail: list[Credit] = []
         self._count = 0
 
     def new_input(self, shape: tuple[int, ...], dtype: Any, requires_grad: bool = False) -> Node:

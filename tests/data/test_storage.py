@@ -30,7 +30,7 @@ def test_former_file_survives_a_full_disk(tmp_path, monkeypatch, function):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, function, full)
-    with pytest.raises(RunError, match="out.csv could not be written: No space left on device"):
+    with pytest.raises(RunError, match=r"out\.csv could not be written: No space left on device"):
         write_atomically(path, "new")
     monkeypatch.undo()
     assert path.read_text() == "former"

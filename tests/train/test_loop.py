@@ -77,9 +77,7 @@ def test_early_stopping_restores_the_best_weights():
 
 def test_validation_by_the_objective():
     network = model()
-    history = fit(
-        network, mean_squared, optim.SGD(network.parameters(), lr=0.2), line(), epochs=20, validation=line(9)
-    )
+    history = fit(network, mean_squared, optim.SGD(network.parameters(), lr=0.2), line(), epochs=20, validation=line(9))
     assert history.series("validation_loss")[-1] < 1e-2
 
 

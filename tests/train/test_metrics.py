@@ -36,3 +36,9 @@ def test_baselines():
     assert result["accuracy"] == 0.75
     assert result["nll"] == pytest.approx(-(3 * np.log(0.75) + np.log(0.25)) / 4)
     assert metrics.regression_baseline(2.0, 1.0, np.array([1.0, 3.0]))["r2"] == 0.0
+
+
+def test_huge_values_do_not_overflow():
+    result = metrics.regression_metrics(np.array([1e300, 0.0]), np.array([1e300, 1e300]), np.array([2e300, 1e300]))
+    assert all(np.isfinite(value) for value in result.values())
+    assert result["rmse"] == pytest.approx(1e300)

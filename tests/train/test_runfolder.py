@@ -60,9 +60,9 @@ def test_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunError, match=r"one/config.json could not be written: No space left"):
-        with RunWriter(tmp_path / "one") as writer:
-            writer.write_json("config.json", {})
+    message = r"one/config\.json could not be written: No space left"
+    with pytest.raises(RunError, match=message), RunWriter(tmp_path / "one") as writer:
+        writer.write_json("config.json", {})
     assert os.listdir(tmp_path) == []
 
 
@@ -100,7 +100,7 @@ def test_missing_parts(tmp_path):
     with pytest.raises(RunError, match="holds no trained model"):
         load_run(path)
     (path / "config.json").write_text("{")
-    with pytest.raises(RunError, match="config.json is damaged"):
+    with pytest.raises(RunError, match=r"config\.json is damaged"):
         load_run(path)
     with pytest.raises(RunError, match="not a run folder"):
         load_run(path / "config.json")
@@ -109,3 +109,10 @@ def test_missing_parts(tmp_path):
 def test_json_has_no_nan():
     text = json_text({"a": float("nan"), "b": np.float32(1.5), "c": (np.int64(2), float("inf"))})
     assert json.loads(text) == {"a": None, "b": 1.5, "c": [2, None]}
+
+
+def test_lists_of_numbers_stand_on_one_line():
+    value = {"a": [1.5, -2e-7, 3], "b": [[1], [2, 3]], "c": ["[  1,  2 ]"], "d": []}
+    text = json_text(value)
+    assert json.loads(text) == value
+    assert '"a": [1.5, -2e-07, 3],' in text and "[2, 3]" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any
@@ -28,9 +29,7 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file or a pipe has no width: never cut anything off
-        console = Console(highlight=False, width=1000)
+    console = Console(highlight=False, width=1000)  # wider than any table: nothing is ever cut off
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))
@@ -41,7 +40,7 @@ def describe_record(record: dict[str, Any]) -> str:
     parts = []
     for name, value in record.items():
         if name != "epoch":
-            parts.append(f"{name.replace('validation_', 'validation ').replace('train_', 'training ')} {value:.5g}")
+            parts.append(f"{name.replace('_', ' ')} {value:.4g}")
     return "  ".join(parts)
 
 
@@ -88,8 +87,9 @@ class ConsoleReporter(Reporter):
         number = int(record["epoch"])
         line = f"epoch {number:>{len(str(self.epochs))}}/{self.epochs}  {describe_record(record)}"
         if self.live:
-            filled = 20 * number // max(1, self.epochs)
-            sys.stdout.write(f"\r\x1b[2K[{'=' * filled}{' ' * (20 - filled)}] {line}")
+            filled = 10 * number // max(1, self.epochs)
+            room = shutil.get_terminal_size().columns - 1  # a line that wraps could not be renewed
+            sys.stdout.write("\r\x1b[2K" + f"[{'=' * filled}{' ' * (10 - filled)}] {line}"[:room])
             sys.stdout.flush()
         else:
             print(line)

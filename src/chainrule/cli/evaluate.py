@@ -21,7 +21,7 @@ def evaluate(options: argparse.Namespace) -> None:
         warn(text)
     if table.digest and table.digest == saved.config.get("data_sha256"):
         warn("this is the file that the model was trained on: these figures include rows that it has seen")
-    against = "majority class" if saved.target.task == "classification" else "mean"
+    against = "most frequent" if saved.target.task == "classification" else "mean"
     columns = {f"model\n{table.num_rows} rows": results["model"], f"baseline\n{against}": results["baseline"]}
     print_table(f"{options.folder} on {options.file}: {saved.target.name}", *metric_rows(columns))
     if options.json:

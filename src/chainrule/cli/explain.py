@@ -52,7 +52,9 @@ def _run_example(path: Path, options: argparse.Namespace) -> tuple[Any, tuple[An
     saved = SavedModel(path)
     known = {field.name for field in dataclasses.fields(TableSettings)}
     try:
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in config["settings"].items() if key in known}
+        values: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in config["settings"].items() if key in known
+        }
         settings = dataclasses.replace(TableSettings(), **values)
         rows = int(settings.batch_size)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -76,6 +78,12 @@ def explain(options: argparse.Namespace) -> None:
     if options.name.endswith(".csv") and not Path(options.name).exists():
         raise DataError(f"there is no file {options.name}")
     step, arguments = training_example(options)
-    from ..explain import explain as explain_step
+    from ..explanation import explain as explain_step
 
-    print(explain_step(step, arguments))
+    explanation = explain_step(step, *arguments)
+    for name in ("kernel", "llvm", "assembly"):
+        number = getattr(options, name)
+        if number is not None:
+            print(getattr(explanation, name)(number))
+            return
+    print(explanation.text(*options.section, all=options.all))

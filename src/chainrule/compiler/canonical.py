@@ -101,12 +101,12 @@ class Canonical:
             self.scalars.append((value, dtype))
             return item
         key = ("full", value, math.copysign(1, value), shape, dtype.name)
-        item = self._known.get(key)
-        if item is None:
-            item = self._known[key] = Item("full", None, (), shape, dtype)
-            item.value = value
-            item.node = self._line
-        return item
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Item("full", None, (), shape, dtype)
+            known.value = value
+            known.node = self._line
+        return known
 
     def _apply(self, name: str, op: Primitive, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
         if name in ("scatter_add", "scatter_add_along", "sort", "argsort"):

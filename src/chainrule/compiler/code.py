@@ -62,5 +62,5 @@ def _provide(missing: list[tuple[str, Kernel]]) -> None:
 
 
 def optimisation(kernels: list[tuple[str, Kernel]]) -> int:
-    """Level of passes over the IR: small scalar-heavy modules gain from them, register tiles do not."""
-    return 0 if any(kernel.kind == "contract" for _, kernel in kernels) else 1
+    """Level of passes over the IR: none for register tiles, which gain nothing, and for code wanted at once."""
+    return 0 if any(kernel.kind == "contract" or not kernel.baked for _, kernel in kernels) else 1

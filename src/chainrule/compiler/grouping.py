@@ -17,6 +17,8 @@ SCATTERS = frozenset(("scatter_add", "scatter_add_along"))
 #: elementwise kinds are those of no other class; "copy" is the identity, for operands and results that need a buffer
 HOST = frozenset(("sort", "argsort"))
 ASSEMBLED = frozenset(("concat", "pad"))
+#: how many first operands an elementwise kind reads at other points than its own
+GATHERED = {"take": 2, "take_along": 1, "random_bits": 1}
 #: items in one group at most: a longer chain is cut, which bounds code size and registers
 MAXIMUM_ITEMS = 96
 
@@ -24,7 +26,7 @@ MAXIMUM_ITEMS = 96
 class Group:
     """Items computed by one kernel. `anchor` is a reduction, contraction or other non-elementwise item."""
 
-    __slots__ = ("anchor", "ancestors", "deps", "index", "items", "kind", "prologue", "shape")
+    __slots__ = ("ancestors", "anchor", "deps", "index", "items", "kind", "prologue", "shape")
 
     def __init__(self, index: int, kind: str, shape: tuple[int, ...], anchor: Item | None):
         self.index = index
@@ -135,11 +137,14 @@ class Grouping:
 
     def _reads_aligned(self, item: Item, group: Group) -> bool:
         """Whether everything that `item` reads of `group` is there, at the same point, when the epilogue runs."""
-        for operand in item.inputs:
+        gathered = GATHERED.get(item.kind, 0)
+        for number, operand in enumerate(item.inputs):
             base = self.views[operand].base
-            if self.of.get(base.index) is group and not (
-                base is operand and operand.shape == item.shape and (base is group.anchor or base in group.items)
-            ):
+            if self.of.get(base.index) is not group:
+                continue
+            if number < gathered or base is not operand or operand.shape != item.shape:
+                return False
+            if base is not group.anchor and base not in group.items:
                 return False
         return True
 

@@ -100,12 +100,12 @@ class Kernel:
         return traffic(self)
 
     def with_arguments(self, words: list[int]) -> Kernel:
-        """The kernel that `words`, in the layout of `ArgumentLayout`, are the arguments of: same code, other numbers."""
+        """The kernel whose arguments are `words`, in the layout of `ArgumentLayout`: same code, other numbers."""
         layout = ArgumentLayout(self.accesses, len(self.sizes))
-        accesses = [
-            Access(words[layout.buffer[n]], a.dtype, words[layout.offset[n]], tuple(words[w] for w in layout.strides[n]))
-            for n, a in enumerate(self.accesses)
-        ]
+        accesses = []
+        for n, a in enumerate(self.accesses):
+            strides = tuple(words[w] for w in layout.strides[n])
+            accesses.append(Access(words[layout.buffer[n]], a.dtype, words[layout.offset[n]], strides))
         sizes, extra = tuple(words[w] for w in layout.sizes), tuple(words[layout.extra :])
         return replace(self, sizes=sizes, accesses=accesses, extra=extra, scale=words[layout.scale])
 
@@ -128,7 +128,7 @@ class Kernel:
             if self.kind == "reduce" and not self.static[4]:  # the reduced extent is an argument
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
-            strides = tuple((a.dtype.name, a.strides) for a in self.accesses)
+            strides: tuple = tuple((a.dtype.name, a.strides) for a in self.accesses)
         else:
             sizes = (None,) * len(self.sizes)
             strides = tuple(

@@ -13,6 +13,9 @@ from .kernel import FIRST_BUFFER, SHORT_REDUCTION, Access, Body, Kernel, Tiles
 from .trees import contraction_block
 from .views import Views, collapse, contiguous
 
+#: elements of an operand from which on packing goes through transposed blocks
+TRANSPOSED = 16384
+
 
 @dataclass(slots=True)
 class Buffer:
@@ -31,8 +34,8 @@ class Buffer:
 class Step:
     """One kernel (or host call) of the program with the buffers it touches.
 
-    `rows`: extent of the leading logical axis of its results; `row_reads` and `row_writes` say for every buffer whether row r of
-    the work touches row r of the buffer only (then the number of elements of a row, else 0).
+    `rows`: extent of the leading logical axis of its results; `row_elements`: for every buffer of which row r of
+    the work touches row r only, the number of elements of a row (else 0).
     """
 
     kernel: Kernel | None
@@ -69,7 +72,9 @@ class Bodies:
         self.extra.extend(words)
         return len(self.extra) - len(words)
 
-    def body(self, items: list[Item], anchor: Item | None, axes: list[int], stored: set[int]) -> tuple[Body, dict[int, int]]:
+    def body(
+        self, items: list[Item], anchor: Item | None, axes: list[int], stored: set[int]
+    ) -> tuple[Body, dict[int, int]]:
         """Code of `items`; iteration axis ``axes[i]`` is axis i of their shape. Returns the body and value numbers."""
         body = Body()
         values: dict[int, int] = {}
@@ -259,7 +264,8 @@ class Lowering:
 
     def _add(self, kernel: Kernel, rows: int, label: str) -> None:
         """Append a kernel; works out which buffers it walks row by row."""
-        reads, writes = set(), set()
+        reads: set[int] = set()
+        writes: set[int] = set()
         stores = {a for _, a in kernel.body.stores} | {a for _, a in kernel.inner.stores}
         if kernel.kind == "scatter":
             stores, loads = {0}, {0, 1, 2}
@@ -331,7 +337,8 @@ class Lowering:
         groups = collapse(shape, [a.strides for a in bodies.accesses])
         if not groups:
             accesses = [Access(a.buffer, a.dtype, a.offset, (0,)) for a in bodies.accesses]
-            kernel = Kernel("map", (1,), 0, accesses, body, extra=tuple(bodies.extra), static=("scalar",), baked=self.baked)
+            extra = tuple(bodies.extra)
+            kernel = Kernel("map", (1,), 0, accesses, body, extra=extra, static=("scalar",), baked=self.baked)
         else:
             kernel = self._finish("map", bodies, body, groups, len(groups) - 1)
         self._add(kernel, shape[0] if shape and shape[0] > 1 else 0, label)
@@ -478,7 +485,8 @@ class Lowering:
         static = (batched, lanes, rows, panels, packed, blocked, k if self.baked and k <= SHORT_REDUCTION else 0)
         sizes = (*item.shape[:-2], m, n)
         accesses = operands + bodies.accesses
-        kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static, baked=self.baked)
+        extra = tuple(bodies.extra)
+        kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=extra, static=static, baked=self.baked)
         self._add(kernel, sizes[0] if sizes[0] > 1 else 0, self._label([item, *group.items]))
 
     def _pack(self, dtype, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape) -> int:
@@ -491,7 +499,9 @@ class Lowering:
             Access(source, dtype, offset, (*lead, lanes * b_n, b_k, b_n)),
             Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
         ]
-        static = (bool(outer), lanes, b_k == 1)
+        # Transposing blocks of registers is fast to run and slow to compile: for operands where it matters.
+        blocks = b_k == 1 and n * k >= (TRANSPOSED if self.baked else 4 * TRANSPOSED)
+        static = (bool(outer), lanes, blocks)
         sizes = (*outer, vectors, k)
         kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=self.baked)
         self._add(kernel, 0, "pack")
@@ -564,7 +574,7 @@ class Lowering:
 
 def _shift(body: Body, by: int) -> None:
     """Renumber the accesses of a body after `by` operands were put in front."""
-    moved = []
+    moved: list[tuple] = []
     for instruction in body.code:
         if instruction[0] in ("load", "index"):
             moved.append((instruction[0], instruction[1] + by))

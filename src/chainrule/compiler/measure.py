@@ -33,7 +33,8 @@ def flops(kernel: Kernel) -> int:
         value = _floating(kernel, kernel.inner)[kernel.static[5]]
         combined = math.prod(kernel.sizes) if value and not name.startswith("arg") else 0
         kept = [axis for axis in everywhere if axis != reduced]
-        return combined + _body_flops(kernel, kernel.inner, everywhere, None) + _body_flops(kernel, kernel.body, kept, kept)
+        inside = _body_flops(kernel, kernel.inner, everywhere, None)
+        return combined + inside + _body_flops(kernel, kernel.body, kept, kept)
     return contraction_flops(kernel) + _body_flops(kernel, kernel.body, everywhere, list(everywhere))
 
 

@@ -147,7 +147,9 @@ class Program:
             array.flags.writeable = False
         return outputs
 
-    def execute(self, instance: Instance, leaves: Sequence[np.ndarray], outputs: Sequence[np.ndarray], steps: int) -> int:
+    def execute(
+        self, instance: Instance, leaves: Sequence[np.ndarray], outputs: Sequence[np.ndarray], steps: int
+    ) -> int:
         """Run `steps` steps on an instance whose table is bound; raises what the status words report."""
         segments = instance.segments
         done = steps

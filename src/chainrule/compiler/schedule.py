@@ -1,9 +1,9 @@
 """Order, threads and memory: from kernels to regions of tasks, and buffers to offsets in one arena.
 
-A *task* is a list of kernels that run one after another on a chunk of rows: a kernel joins the
-task of another if row r of its work needs row r of the other's result only, so that a chunk passes through a whole
-chain while it is in cache and no thread waits in between. A *region* is a set of independent tasks, whose chunks threads
-claim; regions follow one another. Regions too small to share run serially.
+A *task* is a list of kernels that run one after another on a chunk of rows: a kernel joins the task of another if row
+r of its work needs row r of the other's result only, so that a chunk passes through a whole chain while it is in cache
+and no thread waits in between. A *region* is a set of independent tasks, whose chunks threads claim; regions follow
+one another. Regions too small to share run serially.
 """
 
 from __future__ import annotations
@@ -320,9 +320,9 @@ class Schedule:
         for region in self.regions:
             for task in region.tasks:
                 for step in task.steps:
-                    for buffer in step.reads | step.writes:
-                        first.setdefault(buffer, time)
-                        last[buffer] = time
+                    for number in step.reads | step.writes:
+                        first.setdefault(number, time)
+                        last[number] = time
                 if not region.parallel and len(task.steps) > 0:
                     time += 1
             time += 1
@@ -332,7 +332,7 @@ class Schedule:
         for buffer in sorted(arena, key=lambda b: (-b.bytes, b.number)):
             size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
             begin, end = first[buffer.number], last[buffer.number]
-            taken = sorted((o, o + s) for o, s, f, l in placed if f <= end and begin <= l)
+            taken = sorted((o, o + n) for o, n, start, stop in placed if start <= end and begin <= stop)
             offset = 0
             for low, high in taken:
                 if low - offset >= size:

@@ -1,8 +1,8 @@
 """The order in which reductions and contractions combine their elements: decided by shapes alone.
 
-A reduction whose last axis (of extent above 1) is reduced, and that is longer than 16, runs in 16 virtual lanes: lane l takes elements l,
-l + 16, ...; the lanes meet pairwise at the end of every block, and blocks are added in order. Any other
-reduction is a chain for each output, in blocks that are added in order. A contraction is a chain of
+A reduction whose last axis (of extent above 1) is reduced, and that is longer than 16, runs in 16 virtual lanes: lane
+l takes elements l, l + 16, ...; the lanes meet pairwise at the end of every block, and blocks are added in order. Any
+other reduction is a chain for each output, in blocks that are added in order. A contraction is a chain of
 multiply-adds in blocks of at most 512. "Elements" are those of the reduced axes in row-major order.
 """
 

@@ -6,6 +6,7 @@ element lies. A reshape that strides cannot express makes its result an item tha
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from .canonical import Item
@@ -111,7 +112,9 @@ def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple
     return tuple(reversed(result))
 
 
-def collapse(shape: tuple[int, ...], strides: list[tuple[int, ...]], barriers: set[int] = frozenset()) -> list[list[int]]:
+def collapse(
+    shape: tuple[int, ...], strides: list[tuple[int, ...]], barriers: Set[int] = frozenset()
+) -> list[list[int]]:
     """Groups of adjacent axes that all operands walk as one; axes of size 1 are left out.
 
     An axis in `barriers` never joins the axis before it.

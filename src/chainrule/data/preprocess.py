@@ -21,6 +21,8 @@ KNOTS = 129
 HEAVY_TAIL = 1.0
 #: with this many training rows, numeric columns get piecewise-linear inputs too
 ROWS_FOR_BINS = 1000
+#: values farther from the mean than this many standard deviations are moved there: float32 has to hold them
+FARTHEST = 1e6
 #: most intervals of a numeric column, and the rows that each needs
 BINS, ROWS_PER_BIN = 16, 20
 
@@ -71,7 +73,10 @@ class NumericEncoder:
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """(rows,) float64 values without NaN, on the standard scale."""
-        return self._ranked(values) if self.knots else (values - self.mean) / self.scale
+        if self.knots:
+            return self._ranked(values)
+        with np.errstate(over="ignore"):
+            return np.clip((values - self.mean) / self.scale, -FARTHEST, FARTHEST)
 
     def _ranked(self, values: np.ndarray) -> np.ndarray:
         knots = np.asarray(self.knots)

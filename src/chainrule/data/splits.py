@@ -56,14 +56,12 @@ def split_rows(
         )
     if labels is not None:
         order = _interleave(order, labels[order])
-    parts = (
-        order[num_validation + num_test :],
-        order[:num_validation],
-        order[num_validation : num_validation + num_test],
-    )
+    held = num_validation + num_test
+    parts = [order[held:], order[:num_validation], order[num_validation:held]]
     if labels is not None:
         parts = _rescue(parts, labels)
-    return tuple(np.sort(part) for part in parts)
+    training, validating, testing = (np.sort(part) for part in parts)
+    return training, validating, testing
 
 
 def _interleave(order: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -78,7 +76,7 @@ def _interleave(order: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return order[np.argsort(position, kind="stable")]
 
 
-def _rescue(parts: tuple[np.ndarray, ...], labels: np.ndarray) -> tuple[np.ndarray, ...]:
+def _rescue(parts: list[np.ndarray], labels: np.ndarray) -> list[np.ndarray]:
     """Move a row of each class that training lacks out of the other parts into training."""
     training, others = list(parts[0]), [list(part) for part in parts[1:]]
     trained = set(labels[parts[0]].tolist())
@@ -89,4 +87,4 @@ def _rescue(parts: tuple[np.ndarray, ...], labels: np.ndarray) -> tuple[np.ndarr
                 other.remove(rows[0])
                 training.append(rows[0])
                 break
-    return tuple(np.array(part, dtype=np.int64) for part in (training, *others))
+    return [np.array(part, dtype=np.int64) for part in (training, *others)]

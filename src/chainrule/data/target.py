@@ -14,6 +14,8 @@ from .table import Column, distinct, is_missing, parse_number
 MOST_NUMERIC_CLASSES = 20
 #: a class needs this many rows on average, or numbers count as a quantity
 ROWS_PER_CLASS = 5
+#: standardised values are kept within this, so that their squares can be summed
+FARTHEST = 1e15
 
 
 def _number_key(text: str) -> str:
@@ -104,7 +106,8 @@ class NumberTarget:
             line = f", line {column.lines[row]}" if len(column.lines) else ""
             what = "is missing" if column.missing[row] else f"{column.texts[row]!r} is not a number"
             raise DataError(f"column {self.name!r}{line}: the value {what}")
-        return ((values - self.mean) / self.scale).astype(np.float32), []
+        with np.errstate(over="ignore"):
+            return np.clip((values - self.mean) / self.scale, -FARTHEST, FARTHEST).astype(np.float32), []
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `target_from_json` makes an equal target."""

@@ -58,7 +58,7 @@ class Node:
         self.serial = serial
         self.owner: Any = None
         if where is None:
-            frame = _getframe(1)
+            frame: Any = _getframe(1)
             while frame is not None:
                 code = frame.f_code
                 if not code.co_filename.startswith(_PACKAGE):
@@ -76,9 +76,14 @@ class Node:
         return describe_line(self.where)
 
 
+def recorded() -> int:
+    """How many nodes were recorded so far: the serial of the last one."""
+    return _serial
+
+
 def user_line() -> tuple[Any, int] | None:
     """Code object and instruction offset of the innermost frame outside the package."""
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         if not code.co_filename.startswith(_PACKAGE):

@@ -29,6 +29,7 @@ class CrossEntropyLoss(_Loss):
     """
 
     _tensor_arguments = 1
+    weight: Tensor | None
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class NLLLoss(_Loss):
     """Negative log-likelihood of classes from log-probabilities; see `chainrule.functional.nll_loss`."""
 
     _tensor_arguments = 1
+    weight: Tensor | None
 
     def __init__(self, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"):
         super().__init__(reduction)
@@ -66,6 +68,7 @@ class BCELoss(_Loss):
     """Bernoulli negative log-likelihood from probabilities; see `chainrule.functional.binary_cross_entropy`."""
 
     _tensor_arguments = 1
+    weight: Tensor | None
 
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean"):
         super().__init__(reduction)
@@ -80,6 +83,8 @@ class BCEWithLogitsLoss(_Loss):
     """Bernoulli negative log-likelihood from logits; see `chainrule.functional.binary_cross_entropy_with_logits`."""
 
     _tensor_arguments = 1
+    weight: Tensor | None
+    pos_weight: Tensor | None
 
     def __init__(self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None):
         super().__init__(reduction)

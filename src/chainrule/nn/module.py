@@ -11,6 +11,7 @@ import numpy as np
 from .. import functions as fn
 from ..dtypes import as_dtype
 from ..errors import ConfigError, DataError, DTypeError, ShapeError
+from ..ops.base import credit, mode
 from ..tensor import Tensor, bump, node_of
 from .parameter import Parameter
 
@@ -41,6 +42,7 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _non_persistent: set[str]
 
     def __new__(cls, *args: Any, **kwargs: Any):
         if cls.__module__.startswith(__package__ + "."):
@@ -63,7 +65,10 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         try:
-            return self.forward(*inputs, **options)
+            if mode.trail is None:
+                return self.forward(*inputs, **options)
+            with credit("module", self):
+                return self.forward(*inputs, **options)
         except Exception as error:
             _add_path(error, self)
             raise

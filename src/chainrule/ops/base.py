@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ..dtypes import DType
 from ..errors import DTypeError, ShapeError
-from ..graph.node import Node, describe_line, user_line
+from ..graph.node import Node, describe_line, recorded, user_line
 
 REGISTRY: dict[str, type[Primitive]] = {}
 FAMILIES = ("leaf", "elementwise", "movement", "reduction", "contraction", "indexing", "random", "control")
@@ -21,9 +24,34 @@ class Mode(threading.local):
     grad_enabled = True
     #: line to give to emitted nodes while a transformation rewrites a graph, else None
     where: Any = None
+    #: while a function is traced, what recorded which nodes (see `credit`), else None
+    trail: list[Credit] | None = None
 
 
 mode = Mode()
+
+
+class Credit(NamedTuple):
+    """Nodes with serials in ``(first, last]`` were recorded by `kind` ("module", "optimiser" or "reverse")."""
+
+    kind: str
+    owner: weakref.ref | None
+    first: int
+    last: int
+
+
+@contextmanager
+def credit(kind: str, owner: Any = None) -> Iterator[None]:
+    """Note in the trail, if there is one, that what is recorded inside comes from `owner`."""
+    trail = mode.trail
+    if trail is None:
+        yield
+        return
+    first = recorded()
+    try:
+        yield
+    finally:
+        trail.append(Credit(kind, None if owner is None else weakref.ref(owner), first, recorded()))
 
 
 class Primitive:

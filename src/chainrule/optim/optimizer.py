@@ -12,6 +12,7 @@ from ..capture import CompiledFunction
 from ..dtypes import DType, float64
 from ..errors import CompileError, ConfigError, DataError, DTypeError, ShapeError
 from ..gradmode import no_grad
+from ..ops.base import credit
 from ..recording import constant
 from ..tensor import Tensor, bump, flag, hyper, node_of, state
 
@@ -183,7 +184,8 @@ class Optimizer:
         if not self.param_groups:
             raise ConfigError(f"{type(self).__name__} has no parameters; give them with bind(model.parameters())")
         if state.trace is not None:
-            self._step_body()
+            with credit("optimiser", self):
+                self._step_body()
         else:
             if self._compiled is None:
                 self._compiled = CompiledFunction(self._step_body, specialise=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ def draw_curves(
     settings: Any,
     *,
     title: str,
+    dashed: Collection[str] = (),
     recipe: str,
     seed: int,
     out: str | Path,
@@ -63,7 +64,7 @@ def draw_curves(
     Args:
         runs: name of the curve -> function that makes an optimiser from parameters.
         settings: a dataclass with ``steps``.
-        title: of the figure. recipe: its name.
+        title: of the figure. dashed: curves to draw so. recipe: its name.
 
     Returns:
         The contents of ``metrics.json``: loss after the last step by curve.
@@ -93,7 +94,9 @@ def draw_curves(
             for name, losses in curves.items()
             for step_number, loss in enumerate(losses, 1)
         ]
-        picture = learning_curves(curves, title=title, xlabel="step (all 150 flowers)", ylabel="cross-entropy (nats)")
+        picture = learning_curves(
+            curves, title=title, xlabel="step (all 150 flowers)", ylabel="cross-entropy (nats)", dashed=dashed
+        )
         summary = {"recipe": recipe, "steps": settings.steps, "loss": final}
         writer.write_json("config.json", {"format": 1, "recipe": recipe, "seed": seed, "settings": asdict(settings)})
         writer.write_json("metrics.json", summary)

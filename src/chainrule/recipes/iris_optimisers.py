@@ -45,9 +45,11 @@ def optimisers(settings: Settings) -> dict[str, Callable]:
 
 def run(settings: Settings, *, seed: int, out: str | Path, reporter: Reporter | None = None) -> dict[str, Any]:
     """Draw the figure; returns the losses."""
+    runs = optimisers(settings)
     return draw_curves(
-        optimisers(settings),
+        runs,
         settings,
+        dashed=[name for name in runs if name.startswith(("Nesterov", "AdamW"))],
         title=f"Optimisers on iris, learning rate {settings.lr:g}",
         recipe="iris-optimisers",
         seed=seed,

@@ -138,7 +138,7 @@ def run(settings: Settings, *, seed: int, out: str | Path, reporter: Reporter | 
             ["after training", f"{last:.4f}", f"{last - best:+.4f}"],
             ["true distribution", f"{best:.4f}", f"{0:+.4f}"],
         ]
-        reporter.table("1000 test points", ["", "negative log-likelihood (nats)", "above the true one"], rows)
+        reporter.table("1000 test points", ["", "NLL (nats)", "above the true one"], rows)
         checksum = writer.write_weights({name: np.array(v.numpy()) for name, v in network.state_dict().items()})
         writer.write_json(
             "config.json",
@@ -161,8 +161,7 @@ def run(settings: Settings, *, seed: int, out: str | Path, reporter: Reporter | 
 
 def _curve(losses: list[float]) -> bytes:
     """The learning curve."""
-    figure = new_figure(6, 3.8)
-    axes = figure.subplots()
+    figure, (axes,) = new_figure(6, 3.8)
     axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[0], linewidth=1.5)
     style(axes, "Training loss", "epoch", "negative log-likelihood (nats)")
     return png(figure)
@@ -170,8 +169,7 @@ def _curve(losses: list[float]) -> bytes:
 
 def _bands(x: np.ndarray, y: np.ndarray, grid: np.ndarray, before: np.ndarray, after: np.ndarray) -> bytes:
     """Mean and two standard deviations over the test points, before and after training."""
-    figure = new_figure(10, 4.4)
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = new_figure(10, 4.4, 2, share=True)
     for axes, outputs, title in zip(panels, (before, after), ("Before training", "After training")):
         outputs = np.asarray(outputs, np.float64)
         mean, deviation = outputs[:, 0], np.exp(outputs[:, 1])
@@ -185,6 +183,7 @@ def _bands(x: np.ndarray, y: np.ndarray, grid: np.ndarray, before: np.ndarray, a
             axes.plot(grid, grid**2 + side * 0.2 * grid, color=COLOURS[1], linewidth=1.1, linestyle="--", label=label)
         style(axes, title, "x", "y" if axes is panels[0] else "")
         axes.set_ylim(-2.2, 5.8)
-        axes.margins(x=0.01)
+        axes.set_xticks([0.0, 0.5, 1.0, 1.5, 2.0])
+        axes.margins(x=0.02)
     panels[0].legend(fontsize=8, frameon=False, loc="upper left")
     return png(figure)

@@ -34,16 +34,17 @@ def regression_metrics(mean: np.ndarray, deviation: np.ndarray, values: np.ndarr
     Args:
         mean, deviation, values: (rows,), all in the target's own units.
     """
-    mean, deviation, values = (np.asarray(array, np.float64) for array in (mean, deviation, values))
+    size = float(np.abs(values).max()) or 1.0  # squares of huge values would overflow
+    mean, deviation, values = (np.asarray(array, np.float64) / size for array in (mean, deviation, values))
     error = values - mean
     total = ((values - values.mean()) ** 2).mean()
     squared = (error**2).mean()
     nll = np.log(deviation) + 0.5 * (error / deviation) ** 2
     return {
-        "rmse": float(np.sqrt(squared)),
+        "rmse": float(np.sqrt(squared)) * size,
         "r2": float(1 - squared / total) if total > 0 else float("nan"),
-        "mae": float(np.abs(error).mean()),
-        "nll": float(nll.mean() + HALF_LOG_2_PI),
+        "mae": float(np.abs(error).mean()) * size,
+        "nll": float(nll.mean() + HALF_LOG_2_PI + np.log(size)),
     }
 
 

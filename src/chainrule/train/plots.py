@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 #: colours that remain distinct for most colour-blind readers (Okabe and Ito, 2008)
@@ -12,14 +11,27 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _INK, _GRID = "#333333", "#dddddd"
 
 
-def new_figure(width: float, height: float) -> Any:
-    """A figure of the given size in inches, with a canvas to draw on."""
+def new_figure(width: float, height: float, columns: int = 1, share: bool = False) -> tuple[Any, list[Any]]:
+    """(figure, axes) of the given size in inches, with panels side by side and a canvas to draw on.
+
+    The margins are computed here: matplotlib's automatic layouts would draw everything twice.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=120)
     FigureCanvasAgg(figure)
-    return figure
+    panels = figure.subplots(1, columns, sharey=share, squeeze=False)[0]
+    panel = (width - 0.75) / columns  # inches, what the margins leave of the width
+    gap = 0.3 if share else 0.75
+    figure.subplots_adjust(
+        left=0.65 / width,
+        right=1 - 0.12 / width,
+        bottom=0.5 / height,
+        top=1 - 0.35 / height,
+        wspace=gap / (panel - gap * (columns - 1) / columns),
+    )
+    return figure, list(panels)
 
 
 def style(axes: Any, title: str, xlabel: str, ylabel: str) -> None:
@@ -45,8 +57,8 @@ def png(figure: Any) -> bytes:
 
 def training_curves(
     epochs: Sequence[float],
-    losses: dict[str, Sequence[float]],
-    scores: dict[str, Sequence[float]],
+    losses: Mapping[str, Sequence[float]],
+    scores: Mapping[str, Sequence[float]],
     *,
     score_label: str,
     best_epoch: int = 0,
@@ -63,8 +75,7 @@ def training_curves(
         baselines: "loss" and "score" of the trivial model, as dotted lines.
         title: of the left panel.
     """
-    figure = new_figure(9, 3.8)
-    panels = figure.subplots(1, 2)
+    figure, panels = new_figure(9, 3.8, 2)
     baselines = baselines or {}
     colours: dict[str, str] = {}
     for axes, curves, key in zip(panels, (losses, scores), ("loss", "score")):
@@ -85,13 +96,21 @@ def training_curves(
 
 
 def learning_curves(
-    curves: dict[str, Sequence[float]], *, title: str, xlabel: str, ylabel: str, logarithmic: bool = True
+    curves: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    dashed: Collection[str] = (),
+    logarithmic: bool = True,
 ) -> bytes:
-    """Curves of several runs in one panel, as a PNG file; values against their number from 1."""
-    figure = new_figure(7.5, 4.6)
-    axes = figure.subplots()
-    dashes = ("-", "-", "--", "-", "--")  # neighbours in the legend often lie on one another
-    for (name, values), colour, dash in zip(curves.items(), COLOURS, itertools.cycle(dashes)):
+    """Curves of several runs in one panel, as a PNG file; values against their number from 1.
+
+    The names in `dashed` are drawn so, for curves that lie on others.
+    """
+    figure, (axes,) = new_figure(7.5, 4.6)
+    for (name, values), colour in zip(curves.items(), COLOURS):
+        dash = "--" if name in dashed else "-"
         axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=dash, linewidth=1.7, label=name)
     if logarithmic:
         axes.set_yscale("log")

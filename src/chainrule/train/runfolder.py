@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..data.storage import sync_folder, write_atomically
 from ..errors import RunError
 
 WEIGHTS = "model.safetensors"
+_NUMBERS = re.compile(r"\[\n\s+([-+.,\deE\s]+?)\n\s+\]")
 
 
 def free_name(path: Path) -> Path:
@@ -42,7 +44,9 @@ def plain(value: Any) -> Any:
 
 def json_text(value: Any) -> str:
     """Indented JSON with a final line feed; the same value gives the same text."""
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    # lists of numbers on one line each; text in JSON holds no line feeds, so that only real lists match
+    return _NUMBERS.sub(lambda match: "[" + " ".join(match[1].split()) + "]", text) + "\n"
 
 
 def json_line(value: Any) -> str:

@@ -59,7 +59,7 @@ def _parse(key: str, text: str, default: Any, metadata: Any) -> Any:
     if isinstance(default, tuple):
         if key in ("drop", "keep"):
             return tuple(part.strip() for part in text.split(",") if part.strip())
-        parts = [part for part in text.replace(",", "-").replace("x", "-").split("-") if part]
+        parts = [part for part in text.replace(",", "-").split("-") if part]
         kind = float if default and isinstance(default[0], float) else int
         if kind is float:  # a minus or an exponent may be part of a number: commas only
             parts = [part for part in text.split(",") if part]

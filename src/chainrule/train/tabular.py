@@ -217,10 +217,10 @@ def metric_rows(results: dict[str, dict[str, float]]) -> tuple[list[str], list[l
     names = list(next(iter(results.values())))
     long_names = {
         "accuracy": "accuracy",
-        "nll": "negative log-likelihood (nats)",
-        "rmse": "root mean squared error",
+        "nll": "NLL (nats)",
+        "rmse": "root mean sq. error",
         "r2": "R^2",
-        "mae": "mean absolute error",
+        "mae": "mean abs. error",
     }
     rows = [[long_names.get(name, name), *(f"{result[name]:.6g}" for result in results.values())] for name in names]
     return ["", *results], rows
@@ -307,7 +307,7 @@ def train_table(
             "stopped_early": history.stopped_early,
             "rows": {part: len(inputs) for part, (inputs, _) in problem.parts.items()},
         }
-        against = "majority class" if target.task == "classification" else "mean"
+        against = "most frequent" if target.task == "classification" else "mean"
         columns = {f"{part}\n{len(problem.parts[part][0])} rows": result for part, result in results.items()}
         reporter.table(f"{title}: {target.name}", *metric_rows({**columns, f"baseline\n{against}": trivial}))
         weights = {name: np.array(value.numpy()) for name, value in model.state_dict().items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph.node import Node
-from ..ops.base import emit, mode
+from ..ops.base import credit, emit, mode
 from .paths import between
 
 
@@ -25,6 +25,13 @@ def vjp(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequenc
     Returns:
         For each node of `wrt` its cotangent, None if that is zero because no path leads there.
     """
+    with credit("reverse"):
+        return _sweep(outputs, cotangents, wrt)
+
+
+def _sweep(
+    outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequence[Node]
+) -> list[Node | None]:
     path = between(outputs, wrt)
     gathered: dict[Node, Node] = {}
     for output, cotangent in zip(outputs, cotangents):

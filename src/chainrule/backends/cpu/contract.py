@@ -1,12 +1,12 @@
 """Native code of contractions: register tiles of multiply-adds, with the epilogue on the tile.
 
-``out[b, m, n] = epilogue(sum_k a[b, m, k] * b[b, k, n])``. A tile is `rows` values of m by a few vectors
-along n; the loop over k carries it in registers: each step loads the vectors of b once and broadcasts `rows` scalars of a.
+``out[b, m, n] = epilogue(sum_k a[b, m, k] * b[b, k, n])``. A tile is `rows` values of m by a few vectors along n; the
+loop over k carries it in registers: each step loads the vectors of b once and broadcasts `rows` scalars of a.
 Every output is one chain of fused multiply-adds in ascending k, in blocks of k whose number depends on K only
 (`compiler/trees.py`), whose sums are added in order: the tile, the panel and the thread change nothing.
 
 The last tile of a range is moved back to end with it, so that it is whole; rows that were
-done already are computed again and not written.
+done already, or belong to another thread's range, are computed as well but not written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .emit import llvm_type as element_type
 from .loops import axis_range
 from .toolchain import Target
 
-UNROLL = 4
+UNROLL = 1
 
 
 class CpuTiles:
@@ -34,10 +34,10 @@ class CpuTiles:
         return max(1, self.target.vector_bits // (8 * itemsize))
 
     def tile(self, itemsize: int, vectors: int, rows: int) -> tuple[int, tuple[int, ...]]:
-        if self.target.num_vector_registers < 32:
-            return min(6, rows), _split(vectors, (2, 1)) or (2,)
         if vectors == 0:
-            return 8, (3,)
+            return (6, (2,)) if self.target.num_vector_registers < 32 else (8, (3,))
+        if self.target.num_vector_registers < 32:
+            return min(6, rows), _split(vectors, (2, 1))
         if vectors == 1:
             return min(14, rows), (1,)
         if rows >= 8:
@@ -90,8 +90,9 @@ class Contraction:
             return
         with f.loop(*axis_range(f, 0)) as loop:
             here = point.moved(0, loop.index, body)
-            moved = [None if p is None else self._step(p, n, 0, loop.index) for n, p in enumerate((a, b, partial))]
-            self._columns(here, *moved, 0, f.size(1))
+            a, b = self._step(a, 0, 0, loop.index), self._step(b, 1, 0, loop.index)
+            partial = None if partial is None else self._step(partial, 2, 0, loop.index)
+            self._columns(here, a, b, partial, 0, f.size(1))
 
     def _step(self, pointer: str, access: int, axis: int, index: Int) -> str:
         f = self.f
@@ -144,21 +145,21 @@ class Contraction:
             self._tiles(point, a, b, partial, low, high, start, width, masked, loop.index, stop)
 
     def _tiles(self, point, a, b, partial, low, high, start, width, masked, first, last) -> None:
+        """All register tiles of a panel. Each ends at `high` or before and begins at row 0 or after."""
         f, rows = self.f, self.rows
-        count = f.sub(high, low)
-        whole = f.let(f"icmp sge i64 {count}, {rows}")
         edge = f.sub(high, rows)
-        with f.when(whole), f.loop(low, high, rows) as loop:
-            top = f.minimum(loop.index, edge)
+        with f.loop(low, high, rows) as loop:
+            top = f.maximum(f.minimum(loop.index, edge), 0)
             done = f.sub(loop.index, top)
-            self._tile(point, a, b, partial, top, done, rows, start, width, masked, first, last)
-        few = f.let(f"icmp slt i64 {count}, {rows}")
-        with f.when(few), f.loop(low, high) as loop:
-            self._tile(point, a, b, partial, loop.index, 0, 1, start, width, masked, first, last)
+            end = f.minimum(f.sub(high, top), rows)
+            self._tile(point, a, b, partial, top, (done, end), start, width, masked, first, last)
 
-    def _tile(self, point, a, b, partial, top, done, rows, start, width, masked, first, last) -> None:
-        """One register tile: rows top.., vectors start.. of this panel, k from first to last."""
-        f, lanes = self.f, self.lanes
+    def _tile(self, point, a, b, partial, top, written, start, width, masked, first, last) -> None:
+        """One register tile: rows top.., vectors start.. of this panel, k from first to last.
+
+        Only the rows `written` (from, to) of the tile are new; the others may not even be there yet.
+        """
+        f, lanes, rows = self.f, self.lanes, self.rows
         zero = f.builder(lanes).const(0, self.dtype).ref
         mask = None if masked is None or self.packed else f.mask(masked, lanes)
         a_top = self._step(a, 0, self.axis_m, top)
@@ -170,7 +171,8 @@ class Contraction:
             b_k = lanes
         else:
             columns = [f.advance(b, self.dtype, f.add(start, j * lanes)) for j in range(width)]
-        a_rows = [f.mul(f.stride(0, self.axis_m), i) for i in range(rows)]
+        bottom = rows - 1 if f.kernel.baked else f.sub(f.sub(f.size(self.axis_m), top), 1)
+        a_rows = [f.mul(f.stride(0, self.axis_m), f.minimum(i, bottom)) for i in range(rows)]
 
         def step(k: Int, totals: list[str]) -> list[str]:
             k_a, k_b = f.mul(k, a_k), f.mul(k, b_k)
@@ -203,7 +205,7 @@ class Contraction:
             with f.loop(whole, last, 1, [(self.vector, t) for t in loop.values]) as rest:
                 rest.next = step(rest.index, rest.values)
             totals = rest.values
-        self._finish(point, partial, top, done, rows, start, width, masked, first, last, totals)
+        self._finish(point, partial, top, written, start, width, masked, first, last, totals)
 
     def _multiply_add(self, builder, a: Value, b: Value, total: str) -> str:
         c = Value(total, self.dtype)
@@ -211,14 +213,14 @@ class Contraction:
             return builder.fma(a, b, c).ref
         return builder.add(builder.mul(a, b), c).ref
 
-    def _finish(self, point, partial, top, done, rows, start, width, masked, first, last, totals) -> None:
-        """The tile, by way of the stack, through partial sums and epilogue, row by row from `done` on."""
+    def _finish(self, point, partial, top, written, start, width, masked, first, last, totals) -> None:
+        """The tile, by way of the stack, through partial sums and epilogue, for the rows `written`."""
         f, lanes, body = self.f, self.lanes, self.f.kernel.body
         bytes_ = self.dtype.itemsize * lanes
         for number, total in enumerate(totals):
             place = f.advance("%tile", self.dtype, number * lanes)
             f.line(f"store {self.vector} {total}, ptr {place}, align {bytes_}")
-        with f.loop(done, rows) as loop:
+        with f.loop(*written) as loop:
             row = f.add(top, loop.index)
             here = point.moved(self.axis_m, row, body)
             line = f.advance("%tile", self.dtype, f.mul(loop.index, width * lanes))
@@ -261,7 +263,7 @@ def emit_pack(f: Function) -> None:
     """Copy b[(batch,) k, n] into the layout [vector of n][k][lane]; lanes beyond n hold anything.
 
     Accesses: 0 the operand with strides (batch,) vectors (= lanes * stride of n), k, n; 1 the copy.
-    Sizes are (batch,) vectors, k. ``static = (batched, lanes, whether k is contiguous)``; ``extra = (K, N)``.
+    Sizes are (batch,) vectors, k. ``static = (batched, lanes, whether k is contiguous and goes by blocks)``; ``extra = (K, N)``.
     """
     kernel = f.kernel
     batched, lanes, unit = kernel.static
@@ -280,8 +282,8 @@ def emit_pack(f: Function) -> None:
         vectors(source, result, *axis_range(f, 0))
         return
     with f.loop(*axis_range(f, 0)) as loop:
-        moved = [f.advance(p, dtype, f.mul(f.stride(n, 0), loop.index)) for n, p in enumerate((source, result))]
-        vectors(*moved, 0, f.size(1))
+        source = f.advance(source, dtype, f.mul(f.stride(0, 0), loop.index))
+        vectors(source, f.advance(result, dtype, f.mul(f.stride(1, 0), loop.index)), 0, f.size(1))
 
 
 def _pack_vector(

@@ -5,10 +5,10 @@ Integers known while emitting are Python ints, others are SSA names (strings); `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ...compiler.kernel import SCALARS, STATUS, Access, ArgumentLayout, Body, Kernel
+from ...compiler.kernel import SCALARS, STATUS, ArgumentLayout, Body, Kernel
 from ...dtypes import DType, bool_, float64, int64
 from ..base import Value
 from .scalar import LLVMScalarBuilder
@@ -74,10 +74,16 @@ class Function:
         found = self._builders.get(width)
         if found is None:
             target = self.target
-            found = LLVMScalarBuilder(self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target))
+            found = LLVMScalarBuilder(
+                self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered
+            )
             found.declarations = self.declarations
             self._builders[width] = found
         return found
+
+    def _entered(self, block: str) -> None:
+        """The scalar builder opened a block."""
+        self.block = block
 
     def text(self) -> str:
         head = f"define void @{self.name}(ptr %ptrs, ptr %args, i64 %lo, i64 %hi) nounwind {{\nentry:"
@@ -115,6 +121,12 @@ class Function:
             return min(a, b)
         less = self.let(f"icmp slt i64 {a}, {b}")
         return self.let(f"select i1 {less}, i64 {a}, i64 {b}")
+
+    def maximum(self, a: Int, b: Int) -> Int:
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        more = self.let(f"icmp sgt i64 {a}, {b}")
+        return self.let(f"select i1 {more}, i64 {a}, i64 {b}")
 
     def argument(self, position: int) -> str:
         """Argument word `position`, loaded once on entry."""
@@ -170,7 +182,7 @@ class Function:
     # --- control flow -----------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, start: Int, stop: Int, step: Int = 1, carried: list[tuple[str, str]] = ()) -> Iterator[Loop]:
+    def loop(self, start: Int, stop: Int, step: Int = 1, carried: Sequence[tuple[str, str]] = ()) -> Iterator[Loop]:
         """A counted loop, tested at the top; `carried` lists (type, initial value) of loop-carried values.
 
         Inside, set ``loop.next`` to the values for the next turn; afterwards ``loop.values`` are final.
@@ -336,7 +348,7 @@ class Point:
     @classmethod
     def start(cls, function: Function, body: Body, width: int) -> Point:
         """The origin of the iteration space."""
-        indices = {a: function.argument(function.layout.offset[a]) for a in _index_accesses(body)}
+        indices: dict[int, Int] = {a: function.argument(function.layout.offset[a]) for a in _index_accesses(body)}
         return cls(function, {}, indices, width)
 
     def moved(self, axis: int, index: Int, body: Body) -> Point:

@@ -12,6 +12,9 @@ from ..base import ScalarBuilder, Value
 from .emit import BodyCode, Function, Int, Point
 from .emit import llvm_type as element_type
 
+#: vectors that one loop over a reduced axis carries
+TOGETHER = 4
+
 
 def emit_map(f: Function) -> None:
     """An elementwise kernel: every element of the space once, the vector axis innermost."""
@@ -114,18 +117,15 @@ def emit_reduce(f: Function) -> None:
     """
     kernel = f.kernel
     reduced, lanes = kernel.static[1], kernel.static[2]
-    if kernel.static[0] in ("argmax", "argmin"):
-        work = _arg_chain
-    else:
-        work = _lanes if lanes > 1 else _chain
+    chain = _arg_chain if kernel.static[0] in ("argmax", "argmin") else _chain
     axes = [a for a in range(len(kernel.sizes)) if a not in (reduced, kernel.vector)]
 
     def nest(depth: int, inner: Point, outer: Point) -> None:
         if depth == len(axes):
             if lanes > 1:
-                work(f, inner, outer)
+                _lanes(f, inner, outer)
             else:
-                _kept_vectors(f, inner, outer, work)
+                _kept_vectors(f, inner, outer, chain)
             return
         begin, end = axis_range(f, axes[depth])
         with f.loop(begin, end) as loop:
@@ -186,28 +186,37 @@ def pairwise(f: Function, name: str, vector: str, dtype: DType) -> Value:
 
 
 def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
-    """Vectors along the kept vector axis; `work` reduces one of them."""
+    """Vectors along the kept vector axis; `work` reduces a few of them at once, to hide the latency of a chain."""
     kernel = f.kernel
     axis = kernel.vector
     begin, end = axis_range(f, axis)
     full = whole_vectors(f, begin, end, LANES)
+    together = TOGETHER if kernel.baked and len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin") else 1
 
-    def at(index: Int, mask_count: Int | None) -> None:
-        here, there = inner.moved(axis, index, kernel.inner), outer.moved(axis, index, kernel.body)
-        if mask_count is not None:
-            here.mask = there.mask = f.mask(mask_count, LANES)
-        work(f, here, there)
+    def at(start: Int, count: int, mask_count: Int | None = None) -> None:
+        pairs = []
+        for number in range(count):
+            index = f.add(start, number * LANES)
+            here, there = inner.moved(axis, index, kernel.inner), outer.moved(axis, index, kernel.body)
+            if mask_count is not None:
+                here.mask = there.mask = f.mask(mask_count, LANES)
+            pairs.append((here, there))
+        work(f, pairs)
 
-    if not (isinstance(full, int) and full == begin):
-        with f.loop(begin, full, LANES) as loop:
-            at(loop.index, None)
+    first = begin
+    if together > 1:
+        first = whole_vectors(f, begin, end, LANES * together)
+        with f.loop(begin, first, LANES * together) as loop:
+            at(loop.index, together)
+    with f.loop(first, full, LANES) as loop:
+        at(loop.index, 1)
     rest = f.sub(end, full)
     if isinstance(rest, int):
         if rest:
-            at(full, rest)
+            at(full, 1, rest)
         return
     with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
-        at(full, rest)
+        at(full, 1, rest)
 
 
 def _reduction_length(f: Function) -> Int:
@@ -216,7 +225,7 @@ def _reduction_length(f: Function) -> Int:
     return kernel.sizes[kernel.static[1]] if kernel.static[4] else f.extra(0)
 
 
-def _chain(f: Function, inner: Point, outer: Point) -> None:
+def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     """Each lane one output: elements in order, in blocks whose sums are added in order."""
     kernel = f.kernel
     name, reduced, _, block, _, value = kernel.static
@@ -226,32 +235,40 @@ def _chain(f: Function, inner: Point, outer: Point) -> None:
     start = builder.const(identity(name, dtype), dtype)
     vector = builder.llvm_type(dtype)
 
-    def step(index: Int, total: str) -> str:
-        here = inner.moved(reduced, index, kernel.inner)
-        here.mask = inner.mask
-        code = BodyCode(f, kernel.inner, kernel.vector)
-        code.hoist(here)
-        return combine(builder, name, Value(total, dtype), code.run(here)[value]).ref
+    def step(index: Int, totals: list[str]) -> list[str]:
+        result = []
+        for (inner, _), total in zip(pairs, totals):
+            here = inner.moved(reduced, index, kernel.inner)
+            here.mask = inner.mask
+            code = BodyCode(f, kernel.inner, kernel.vector)
+            code.hoist(here)
+            result.append(combine(builder, name, Value(total, dtype), code.run(here)[value]).ref)
+        return result
 
+    totals = [start.ref] * len(pairs)
     if isinstance(length, int):
-        result = start.ref
         for index in range(length):
-            result = step(index, result)
+            totals = step(index, totals)
     else:
-        with f.loop(0, length, block, [(vector, start.ref)]) as blocks:
+        carried = [(vector, total) for total in totals]
+        with f.loop(0, length, block, carried) as blocks:
             stop = f.minimum(f.add(blocks.index, block), length)
-            with f.loop(blocks.index, stop, 1, [(vector, start.ref)]) as loop:
-                loop.next = [step(loop.index, loop.values[0])]
-            total = combine(builder, name, Value(blocks.values[0], dtype), Value(loop.values[0], dtype))
-            blocks.next = [total.ref]
-        result = blocks.values[0]
-    epilogue = BodyCode(f, kernel.body, kernel.vector)
-    epilogue.hoist(outer)
-    epilogue.run(outer, Value(result, dtype))
+            with f.loop(blocks.index, stop, 1, carried) as loop:
+                loop.next = step(loop.index, loop.values)
+            blocks.next = [
+                combine(builder, name, Value(a, dtype), Value(b, dtype)).ref
+                for a, b in zip(blocks.values, loop.values)
+            ]
+        totals = blocks.values
+    for (_, outer), total in zip(pairs, totals):
+        epilogue = BodyCode(f, kernel.body, kernel.vector)
+        epilogue.hoist(outer)
+        epilogue.run(outer, Value(total, dtype))
 
 
-def _arg_chain(f: Function, inner: Point, outer: Point) -> None:
+def _arg_chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     """Position of the first extreme element of each lane; NaN counts as extreme."""
+    ((inner, outer),) = pairs
     kernel = f.kernel
     name, reduced, _, _, _, value = kernel.static
     dtype = _value_dtype(f, kernel.inner, value)

@@ -1,0 +1,136 @@
+"""The text of one kernel: its loops in words, and its loop IR."""
+
+from __future__ import annotations
+
+
+
+from ..compiler.kernel import Body, Kernel
+from ..compiler.measure import operands
+from .facts import BufferFact, KernelFact
+from .text import count, plural, size, table, type_text
+
+
+def loops_text(kernel: Kernel) -> str:
+    """Extents, outermost first: ``v`` marks the axis in vector lanes, ``r`` a reduced one."""
+    sizes = list(map(str, kernel.sizes))
+    if kernel.kind == "contract":
+        sizes[kernel.vector] += "v"
+        return f"{' x '.join(sizes)} x r{kernel.extra[0]}"
+    if kernel.kind == "pack":
+        return " x ".join([*sizes, f"{kernel.static[1]}v"])
+    if kernel.kind == "reduce":
+        sizes[kernel.static[1]] = "r" + sizes[kernel.static[1]]
+    if kernel.kind == "map" and "scalar" in kernel.static:
+        return "1"
+    sizes[kernel.vector] += "v"
+    return " x ".join(sizes)
+
+
+def method_text(kernel: Kernel) -> str:
+    """How the loops are cut up: register tiles of a contraction, the tree of a reduction."""
+    if kernel.kind == "contract":
+        batched, lanes, rows, panels, packed, blocked, unrolled = kernel.static
+        widths = []
+        for width in dict.fromkeys(panels):
+            times = panels.count(width)
+            widths.append(f"{times} of {plural(width, 'vector')}" if kernel.baked else f"any number of {plural(width, 'vector')}")
+        parts = [f"tile {plural(rows, 'row')} x {plural(max(panels, default=1), 'vector')} of {lanes}"]
+        parts.append(f"panels: {' + '.join(widths)}")
+        if blocked:
+            parts.append(f"k in {-(-kernel.extra[0] // kernel.extra[1])} blocks of {kernel.extra[1]}")
+        if unrolled:
+            parts.append("k unrolled")
+        parts.append("b packed" if packed else "b in place")
+        return "; ".join((["batched"] if batched else []) + parts)
+    if kernel.kind == "reduce":
+        name, reduced, lanes, block, short, _ = kernel.static
+        length = kernel.sizes[reduced]
+        if name.startswith("arg"):
+            return f"{name} of {length} in order"
+        blocks = f" in {-(-length // block)} blocks of {block}" if length > block else ""
+        if lanes > 1:
+            return f"{name} of {length}: tree of {lanes} lanes{blocks}"
+        return f"{name} of {length}: one chain for each result{blocks}{', unrolled' if short else ''}"
+    if kernel.kind == "scatter":
+        return "in the order of the indices"
+    if kernel.kind == "pack":
+        return f"copies the right operand of a product into panels of {kernel.static[1]} columns"
+    return ""
+
+
+def kernel_text(fact: KernelFact, buffers: dict[int, BufferFact], key: str) -> str:
+    """Everything about a kernel: sizes, operands, and the code of one element."""
+    kernel = fact.kernel
+    if kernel is None:
+        return f"host call: {fact.label}"
+    loads, stores = operands(kernel)
+    lines = [f"kernel {fact.number}: {kernel.kind} over {loops_text(kernel)}  (function k{key})"]
+    method = method_text(kernel)
+    if method:
+        lines.append(f"  {method}")
+    lines.append(
+        f"  {count(fact.flops)} flop, reads {size(fact.read)}, writes {size(fact.written)}, "
+        f"{fact.intensity:.2g} flop for each byte"
+    )
+    times = f" of the first of {fact.calls} calls" if fact.calls > 1 else ""
+    lines.append(f"  operands{times} (strides in elements, one for each loop):")
+    rows = []
+    for number, access in enumerate(kernel.accesses):
+        use = ("reads " if number in loads else "") + ("writes" if number in stores else "")
+        if not use:
+            continue
+        buffer = buffers.get(access.buffer)
+        name = f"b{access.buffer}" + (f" {buffer.name}" if buffer else "")
+        kind = type_text(access.dtype, buffer.shape) if buffer else access.dtype.name
+        where = f"+{access.offset}" if access.offset else ""
+        rows.append((f"    a{number}", use, name, kind, f"({', '.join(map(str, access.strides))}){where}"))
+    lines += table(rows, ("",) * 5, "<<<<<", (0, 0, 36, 30, 40))
+    if kernel.kind == "reduce":
+        inner, values = _body(kernel, kernel.inner)
+        lines += ["  for each element:", *inner, f"    r = {kernel.static[0]} of {values[kernel.static[5]]}"]
+        lines += ["  for each result:", *_body(kernel, kernel.body)[0]]
+    elif kernel.kind == "contract":
+        lines += ["  for each result:", "    r = sum over k of a0 * a1", *_body(kernel, kernel.body)[0]]
+    elif kernel.kind == "scatter":
+        lines += ["  for each element:", "    a0[a1] += a2"]
+    elif kernel.kind == "pack":
+        lines += ["  for each element:", "    a1 = a0"]
+    else:
+        lines += ["  for each element:", *_body(kernel, kernel.body)[0]]
+    return "\n".join(lines)
+
+
+def _body(kernel: Kernel, body: Body) -> tuple[list[str], list[str]]:
+    """The instructions of a body, one a line, with loads and constants where they are used; and its values' names."""
+    names: list[str] = []
+    lines = []
+    for number, instruction in enumerate(body.code):
+        kind = instruction[0]
+        name = f"v{number}"
+        if kind == "load":
+            name = f"a{instruction[1]}"
+        elif kind == "const":
+            name = f"{instruction[1]}"
+        elif kind == "scalar":
+            name = f"s{kernel.extra[instruction[1]]}"
+        elif kind == "anchor":
+            name = "r"
+        elif kind == "index":
+            access = kernel.accesses[instruction[1]]
+            moves = [f"i{a}*{s}" if s != 1 else f"i{a}" for a, s in enumerate(access.strides) if s]
+            name = "(" + " + ".join([*moves, *([str(access.offset)] if access.offset or not moves else [])]) + ")"
+        elif kind == "take":
+            lines.append(f"    {name} = a{instruction[1]}[{names[instruction[2]]}]")
+        elif kind == "random":
+            lines.append(f"    {name} = random bits of key a{instruction[2]}, element {names[instruction[3]]}")
+        elif kind == "check":
+            lines.append(f"    {name} = check_index {names[instruction[1]]} of {kernel.extra[instruction[2] + 1]}")
+        else:
+            words = ", ".join(names[i] for i in instruction[2])
+            result = f" : {instruction[3].name}" if instruction[1].name == "cast" else ""
+            lines.append(f"    {name} = {instruction[1].name} {words}{result}")
+        names.append(name)
+    lines += [f"    a{access} = {names[value]}" for value, access in body.stores]
+    return lines, names
+
+

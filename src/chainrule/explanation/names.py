@@ -1,0 +1,171 @@
+"""Names for what a program is made of: layers, parameters, optimiser state, arguments, hyperparameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..capture import Compiled, _argument, _captured_names
+from ..dtypes import uint64
+from ..graph.node import Node
+from ..ops.base import Credit
+from ..tensor import Tensor
+from ..tree import tree_flatten_with_path
+
+#: how the parts of a training step are called, in the order in which they are recorded
+PHASES = ("forward", "reverse", "optimiser")
+
+
+class Names:
+    """Which phase and layer each node belongs to, and what the tensors outside are called.
+
+    A node of the reverse sweep belongs to the layer of the node that it differentiates: the sweep hands on that node's
+    place in the source, the very same object.
+    """
+
+    def __init__(self, trail: Sequence[Credit], order: Sequence[Node], function: Callable[..., Any] | None):
+        self._modules = [(c, c.owner()) for c in trail if c.kind == "module" and c.owner is not None]
+        self._spans = [c for c in trail if c.kind != "module"]
+        self._layers: dict[int, str] = {}
+        self._tensors: dict[int, str] = {}
+        self._places: dict[int, Node] = {}
+        for node in sorted(order, key=lambda node: node.serial):
+            if node.where is not None:
+                self._places.setdefault(id(node.where), node)
+        self._name_modules()
+        optimisers = {id(c.owner()): c.owner() for c in trail if c.kind == "optimiser" and c.owner is not None}
+        for value in list(_captured(function)) + [(None, o) for o in optimisers.values()]:
+            self._name_captured(*value)
+
+    def phase(self, node: Node) -> str:
+        """ "forward", "reverse" or "optimiser"."""
+        kinds = {c.kind for c in self._spans if c.first < node.serial <= c.last}
+        return "optimiser" if "optimiser" in kinds else "reverse" if "reverse" in kinds else "forward"
+
+    def layer(self, node: Node) -> str:
+        """The innermost module whose call recorded the node, or the node that it is the derivative of; "" if none."""
+        if self.phase(node) == "optimiser":
+            spans = [c for c in self._spans if c.kind == "optimiser" and c.first < node.serial <= c.last]
+            owners = [c.owner() for c in spans if c.owner]
+            return type(owners[0]).__name__ if owners else ""
+        found = self._inside(node)
+        if not found and node.where is not None:
+            found = self._inside(self._places[id(node.where)])
+        return found
+
+    def _inside(self, node: Node) -> str:
+        spans = [(c.last - c.first, m) for c, m in self._modules if c.first < node.serial <= c.last]
+        if not spans:
+            return ""
+        module = min(spans, key=lambda pair: pair[0])[1]
+        return self._layers.get(id(module), type(module).__name__)
+
+    def tensor(self, tensor: Tensor) -> str:
+        """What a tensor outside is called."""
+        state = "state of a generator" if tensor.dtype is uint64 and tensor.shape == (2,) else "(unnamed)"
+        return self._tensors.get(id(tensor)) or tensor.name or state
+
+    def _name_modules(self) -> None:
+        roots = {}
+        for credit, module in self._modules:
+            others = [o for o, m in self._modules if m is not module]
+            if module is not None and not any(o.first <= credit.first and credit.last <= o.last for o in others):
+                roots[id(module)] = module
+        several = sum(any(True for _ in root.parameters()) for root in roots.values()) > 1
+        for root in roots.values():
+            self._name_module(root, f"{type(root).__name__}." if several else "")
+
+    def _name_module(self, root: Any, prefix: str) -> None:
+        for path, module in root.named_modules():
+            label = type(module).__name__
+            self._layers.setdefault(id(module), f"{label} {prefix}{path}" if path else label)
+        for path, tensor in [*root.named_parameters(), *root.named_buffers()]:
+            self._tensors.setdefault(id(tensor), prefix + path)
+
+    def _name_captured(self, name: str | None, value: Any) -> None:
+        """Names of the tensors in something that the function refers to."""
+        if isinstance(value, Tensor):
+            self._tensors.setdefault(id(value), name or "")
+        elif hasattr(value, "named_parameters"):
+            self._name_module(value, f"{name}." if name else "")
+        elif hasattr(value, "param_groups"):
+            for param, slots in value.state.items():
+                for slot, tensor in slots.items():
+                    if slot == "step":
+                        self._tensors.setdefault(id(tensor), f"step of {type(value).__name__}")
+                    else:
+                        self._tensors.setdefault(id(tensor), f"{slot} of {self.tensor(param)}")
+        elif isinstance(value, (list, tuple, dict)) and len(value) <= 10000:
+            for path, leaf in zip(*tree_flatten_with_path(value, name or "")[:2]):
+                if isinstance(leaf, Tensor):
+                    self._tensors.setdefault(id(leaf), path)
+
+    def getter(self, getter: Callable[[], Any]) -> str:
+        """What a lifted hyperparameter or a guarded flag is called, read off the function that looks it up."""
+        found = nonlocals(getter)
+        names = getattr(getter, "__code__", None)
+        attribute = names.co_names[-1] if names is not None and names.co_names else ""
+        if "key" in found:
+            position = found.get("position")
+            return f"{found['key']}" if position is None else f"{found['key']}[{position}]"
+        if "self" in found:
+            this = found["self"]
+            owner = self.tensor(this) if isinstance(this, Tensor) else self._layers.get(id(this), type(this).__name__)
+            return f"{attribute.lstrip('_')} of {owner}"
+        return attribute or getattr(getter, "__qualname__", "value")
+
+
+def nonlocals(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a function's own names from enclosing functions stand for."""
+    try:
+        return dict(inspect.getclosurevars(function).nonlocals)
+    except (TypeError, ValueError):
+        return {}
+
+
+def _captured(function: Callable[..., Any] | None) -> list[tuple[str, Any]]:
+    """The names that a function takes from around it, modules before optimisers."""
+    if function is None:
+        return []
+    values = []
+    for is_global, place, name in _captured_names(function):
+        values.append((name, place[name] if is_global else place.cell_contents))
+    owner = getattr(function, "__self__", None)
+    if owner is not None:
+        values += [(key, value) for key, value in getattr(owner, "__dict__", {}).items()]
+    modules = [value for _, value in values if hasattr(value, "named_parameters")]
+    named = [("" if len(modules) == 1 and hasattr(v, "named_parameters") else n, v) for n, v in values]
+    return sorted(named, key=lambda pair: hasattr(pair[1], "param_groups"))
+
+
+def argument_names(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> list[str]:
+    """Names of the array leaves of a call's arguments, in the order in which a program numbers them."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    pairs = [(plain[n] if n < len(plain) else f"argument {n}", value) for n, value in enumerate(args)]
+    pairs += [(key, kwargs[key]) for key in sorted(kwargs)]
+    names = []
+    for name, value in pairs:
+        paths, leaves, _ = tree_flatten_with_path(value, name)
+        names += [path for path, leaf in zip(paths, leaves) if _argument(leaf) is not None]
+    return names
+
+
+def leaf_names(entry: Compiled, names: Names, arguments: Sequence[str]) -> list[str]:
+    """What each input of a program is called."""
+    result = []
+    for leaf in entry.leaves:
+        if leaf.kind == "arg":
+            result.append(arguments[leaf.number] if leaf.number < len(arguments) else f"argument {leaf.number}")
+        elif leaf.kind == "cell":
+            name = names.tensor(leaf.cell.tensor)
+            result.append(f"grad of {name}" if leaf.cell.is_grad else name)
+        elif leaf.kind == "lifted":
+            result.append(names.getter(leaf.getter))
+        else:
+            result.append("constant")
+    return result
