@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from . import runtime
-from .compiler.program import Program, aligned_empty
+from .compiler.program import Program, address, aligned_empty
 from .dtypes import BY_NAME, as_dtype, default_float
 from .errors import CompileError, ConfigError, DTypeError, ShapeError
-from .graph.node import Node, topological
+from .graph.node import Node, locate, topological
 from .ops.base import emit, mode, primitive
 from .order import epoch_order
 from .tensor import NOT_STORED, Tensor, bump, placeholder_below, state, version
@@ -105,6 +105,7 @@ class Compiled:
         # a cell that becomes another type makes another program of the next step
         self.accumulates = self.accumulates or any(not cell.is_grad for cell, _ in self.fresh)
         self.lifted = [(n, leaf.getter) for n, leaf in enumerate(self.leaves) if leaf.kind == "lifted"]
+        self.constants = [(n, leaf.array) for n, leaf in enumerate(self.leaves) if leaf.kind == "constant"]
         self.arguments = [(n, leaf.number) for n, leaf in enumerate(self.leaves) if leaf.kind == "arg"]
         changed = {self.in_place[n] for n in self.in_place}
         self.cells = [(n, leaf.cell, n in changed) for n, leaf in enumerate(self.leaves) if leaf.kind == "cell"]
@@ -186,40 +187,44 @@ class Compiled:
 
     def bind(self, program: Any, instance: Any, arguments: Sequence[Any]) -> list[Any]:
         """Point the instance's table at the inputs; returns what has to stay alive while it runs."""
-        table, slots = instance.table, program.leaf_slots
+        table, slots = instance.words_of_table, program.leaf_slots
         alive: list[Any] = [None] * len(self.leaves)
         pending = []
-        for _, cell, _ in self.cells:
-            node = (cell.tensor._grad if cell.is_grad else cell.tensor)._node
+        for number, cell, changed in self.cells:
+            holder = cell.tensor._grad if cell.is_grad else cell.tensor
+            node = holder._node
             if node.value is None:
                 pending.append(node)
         if pending:
             runtime.evaluate(pending)
-            del node, pending
+            del pending
         for number, cell, changed in self.cells:
             holder = cell.tensor._grad if cell.is_grad else cell.tensor
             node = holder._node
             if changed and (sys.getrefcount(node) > _SOLE_NODE or sys.getrefcount(node.value) > _SOLE_ARRAY):
                 node = _own(holder, node)
-            alive[number] = array = node.value
-            where = array.__array_interface__["data"][0]
+            alive[number] = node.value
+            where = locate(node)
             for slot in slots[number]:
                 table[slot] = where
         for number, argument in self.arguments:
             alive[number] = array = arguments[argument]
-            where = array.__array_interface__["data"][0]
+            where = address(array)
             for slot in slots[number]:
                 table[slot] = where
-        for number, getter in self.lifted:
-            alive[number] = array = np.array(getter(), np.float64)
-            where = array.__array_interface__["data"][0]
-            for slot in slots[number]:
-                table[slot] = where
-        for number, leaf in enumerate(self.leaves):
-            if leaf.kind == "constant":
-                alive[number] = leaf.array
+        if instance.lifted is None:
+            instance.lifted = [np.zeros((), np.float64) for _ in self.lifted]
+            for array, (number, _) in zip(instance.lifted, self.lifted):
                 for slot in slots[number]:
-                    table[slot] = leaf.array.__array_interface__["data"][0]
+                    table[slot] = address(array)
+            for number, array in self.constants:
+                for slot in slots[number]:
+                    table[slot] = address(array)
+        for array, (number, getter) in zip(instance.lifted, self.lifted):
+            array[()] = getter()
+            alive[number] = array
+        for number, array in self.constants:
+            alive[number] = array
         return alive
 
     def execute(
@@ -246,8 +251,9 @@ class Compiled:
                 else:
                     array = target[start : start + 1].reshape(shape)
                 outputs.append(array)
+                where = address(array)
                 for slot in program.output_slots[number]:
-                    instance.table[slot] = array.__array_interface__["data"][0]
+                    instance.words_of_table[slot] = where
             instance.set_scalars(self.scalar_values, program.floating)
             program.execute(instance, alive, outputs, steps)
         finally:

@@ -231,7 +231,7 @@ def one_of(x: Node) -> Node:
 @pytest.mark.parametrize("make", [chain, wide, ladder])
 def test_long_and_wide_graphs_compile_in_linear_time(make):
     limit = sys.getrecursionlimit()
-    x = node(np.linspace(-1, 1, 50, dtype=np.float32))
+    x = node(np.linspace(0.1, 1, 50, dtype=np.float32))
     times = []
     for count in (250, 2000):
         result = make(x, count)

@@ -24,12 +24,13 @@ def print_table(title: str, header: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_style="bold", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD)
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console = Console(highlight=False, width=1000)  # wider than any table: nothing is ever cut off
+    print(title)
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))

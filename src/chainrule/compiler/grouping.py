@@ -26,7 +26,7 @@ MAXIMUM_ITEMS = 96
 class Group:
     """Items computed by one kernel. `anchor` is a reduction, contraction or other non-elementwise item."""
 
-    __slots__ = ("ancestors", "anchor", "deps", "index", "items", "kind", "prologue", "shape")
+    __slots__ = ("ancestors", "anchor", "deps", "index", "items", "kind", "needed", "prologue", "shape")
 
     def __init__(self, index: int, kind: str, shape: tuple[int, ...], anchor: Item | None):
         self.index = index
@@ -36,6 +36,7 @@ class Group:
         self.items: list[Item] = []  # elementwise items after the anchor
         self.prologue: list[Item] = []  # elementwise items before the anchor of a reduction
         self.deps: set[int] = set()
+        self.needed = False  # whether another group may have this one among its ancestors
         self.ancestors = 0  # bit set of all groups that this one needs, directly or not
 
 
@@ -93,6 +94,7 @@ class Grouping:
         for other in needed:
             if other is not group:
                 group.deps.add(other.index)
+                other.needed = True
                 added |= other.ancestors | 1 << other.index
         self._inherit(group, added)
 
@@ -100,7 +102,7 @@ class Grouping:
         if added & ~group.ancestors:
             group.ancestors |= added
             bit = 1 << group.index
-            for other in self.groups:
+            for other in self.groups if group.needed else ():
                 if other is not None and other.ancestors & bit:
                     other.ancestors |= added
 
@@ -171,7 +173,8 @@ class Grouping:
         self.groups[gone.index] = None
         added = (keep.ancestors | gone.ancestors) & ~(gone_bit | keep_bit)
         keep.ancestors = added
-        for other in self.groups:
+        keep.needed |= gone.needed
+        for other in self.groups if keep.needed else ():
             if other is None or other is keep:
                 continue
             if gone.index in other.deps:
@@ -208,7 +211,8 @@ class Grouping:
             group.ancestors = feeding.ancestors
             self.groups[feeding.index] = None
             old, new = 1 << feeding.index, 1 << group.index
-            for other in self.groups:
+            group.needed = feeding.needed
+            for other in self.groups if feeding.needed else ():
                 if other is not None and other is not group and other.ancestors & old:
                     other.ancestors = (other.ancestors & ~old) | new | group.ancestors
                     if feeding.index in other.deps:

@@ -43,6 +43,8 @@ class Instance:
         count = FIRST_BUFFER + len(plan.buffers) + 64
         count = max([count, *(b.number + 1 for b in plan.buffers)])
         self.table = np.zeros(count, np.int64)
+        self.words_of_table = memoryview(self.table)  # writes faster than the array
+        self.lifted: list[np.ndarray] | None = None
         self.scalars = np.zeros(max(len(plan.scalars), 1), np.int64)
         self.float_scalars = self.scalars.view(np.float64)
         self.status = np.zeros(4, np.int64)
@@ -129,15 +131,15 @@ class Program:
         """Evaluate: `leaves` are C-contiguous arrays; returns new read-only arrays."""
         instance = self.acquire()
         try:
-            table = instance.table
+            table = instance.words_of_table
             for slots, array in zip(self.leaf_slots, leaves):
                 for slot in slots:
-                    table[slot] = array.__array_interface__["data"][0]
+                    table[slot] = address(array)
             outputs = []
             for slots, (shape, dtype) in zip(self.output_slots, self.plan.outputs):
                 array = aligned_empty(shape, dtype.numpy)
                 for slot in slots:
-                    table[slot] = array.__array_interface__["data"][0]
+                    table[slot] = address(array)
                 outputs.append(array)
             instance.set_scalars(scalars, self.floating)
             self.execute(instance, leaves, outputs, 1)

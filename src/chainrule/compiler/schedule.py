@@ -9,6 +9,7 @@ one another. Regions too small to share run serially.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
@@ -214,30 +215,32 @@ class Schedule:
     # --- regions ----------------------------------------------------------------------------------
 
     def _form_regions(self) -> None:
-        waiting = list(range(len(self.steps)))
-        done: set[int] = set()
-        while waiting:
+        """Fill one region after another with the steps that are ready, those recorded first before others."""
+        missing = [len(needed) for needed in self._predecessors]
+        followers: list[list[int]] = [[] for _ in self.steps]
+        for number, needed in enumerate(self._predecessors):
+            for before in needed:
+                followers[before].append(number)
+        ready = [number for number, count in enumerate(missing) if not count]
+        while ready:
             task_of: dict[int, Task] = {}
             tasks: list[Task] = []
-            progress = True
-            inside: set[int] = set()
-            while progress:
-                progress = False
-                left = []
-                for number in waiting:
-                    needed = self._predecessors[number]
-                    ready = all(p in done or p in inside for p in needed)
-                    host = self.steps[number].host is not None
-                    if not ready or (host and inside) or not self._join(number, needed & inside, tasks, task_of):
-                        left.append(number)
-                        continue
-                    inside.add(number)
-                    progress = not host
-                    if host:
-                        left += [n for n in waiting if n > number]
-                        break
-                waiting = left
-            done |= inside
+            later: list[int] = []
+            while ready:
+                number = heappop(ready)
+                host = self.steps[number].host is not None
+                inside = {p for p in self._predecessors[number] if p in task_of}
+                if (host and tasks) or not self._join(number, inside, tasks, task_of):
+                    later.append(number)
+                    continue
+                for follower in followers[number]:
+                    missing[follower] -= 1
+                    if not missing[follower]:
+                        heappush(ready, follower)
+                if host:
+                    break
+            for number in later:
+                heappush(ready, number)
             self.regions.append(Region(tasks))
 
     def _join(self, number: int, needed: set[int], tasks: list[Task], task_of: dict[int, Task]) -> bool:
@@ -299,7 +302,7 @@ class Schedule:
         for region in self.regions:
             host = any(s.host is not None for s in region.steps())
             before = merged[-1] if merged else None
-            if before and not host and not region.parallel and not before.parallel and before.steps()[0].host is None:
+            if before and not host and not region.parallel and not before.parallel and before.tasks[0].steps[0].host is None:
                 before.tasks += region.tasks
             else:
                 merged.append(region)

@@ -16,7 +16,7 @@ from ..threads import get_num_threads
 from . import sections
 from .facts import BufferFact, KernelFact, Update, buffer_facts, kernel_facts, updates
 from .kernels import kernel_text
-from .names import PHASES, Names, argument_names, leaf_names, nonlocals
+from .names import PHASES, Names, leaf_names, named_arguments, nonlocals
 
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -163,14 +163,16 @@ def explain(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) ->
     else:
         inner = function._function
     entry = function.trace(*args, **kwargs)
-    return _explain_entry(entry, inner, argument_names(inner, args, kwargs))
+    return _explain_entry(entry, inner, named_arguments(inner, args, kwargs))
 
 
-def _explain_entry(entry: Compiled, function: Callable[..., Any], arguments: list[str]) -> Explanation:
+def _explain_entry(entry: Compiled, function: Callable[..., Any], arguments: list[tuple[str, Any]]) -> Explanation:
     names = Names(entry.trail, entry.order, function)
+    for text, value in arguments:
+        names.add(text, value)
     name = getattr(function, "__name__", type(function).__name__)
     result = Explanation(name.replace("<lambda>", "lambda"), entry.order, entry.plan, names)
-    leaves = leaf_names(entry, names, arguments)
+    leaves = leaf_names(entry, names, [text for text, _ in arguments])
     inputs = [node for node in entry.order if node.value is not None or node.op.name in ("placeholder", "constant")]
     result.inputs = [(leaf.kind, text, node) for leaf, text, node in zip(entry.leaves, leaves, inputs)]
     numbers = sorted((leaf.number, text, node) for leaf, text, node in zip(entry.leaves, leaves, inputs) if leaf.kind == "arg")

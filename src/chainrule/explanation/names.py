@@ -54,6 +54,10 @@ class Names:
             found = self._inside(self._places[id(node.where)])
         return found
 
+    def add(self, name: str, value: Any) -> None:
+        """Call an argument `name`."""
+        self._tensors.setdefault(id(value), name)
+
     def _inside(self, node: Node) -> str:
         spans = [(c.last - c.first, m) for c, m in self._modules if c.first < node.serial <= c.last]
         if not spans:
@@ -139,20 +143,21 @@ def _captured(function: Callable[..., Any] | None) -> list[tuple[str, Any]]:
     return sorted(named, key=lambda pair: hasattr(pair[1], "param_groups"))
 
 
-def argument_names(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> list[str]:
-    """Names of the array leaves of a call's arguments, in the order in which a program numbers them."""
+def named_arguments(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The array leaves of a call's arguments with their names, in the order in which a program numbers them."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        called = getattr(function, "forward", function)
+        parameters = list(inspect.signature(called).parameters.values())
     except (TypeError, ValueError):
         parameters = []
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     pairs = [(plain[n] if n < len(plain) else f"argument {n}", value) for n, value in enumerate(args)]
     pairs += [(key, kwargs[key]) for key in sorted(kwargs)]
-    names = []
+    found = []
     for name, value in pairs:
         paths, leaves, _ = tree_flatten_with_path(value, name)
-        names += [path for path, leaf in zip(paths, leaves) if _argument(leaf) is not None]
-    return names
+        found += [(path, leaf) for path, leaf in zip(paths, leaves) if _argument(leaf) is not None]
+    return found
 
 
 def leaf_names(entry: Compiled, names: Names, arguments: Sequence[str]) -> list[str]:

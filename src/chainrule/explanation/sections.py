@@ -64,6 +64,8 @@ def state(e: Explanation, limit: int | None) -> list[str]:
         rows.append((e.node_names[node.serial], name, type_text(node.dtype, node.shape), size(_bytes(node)), role))
     rows.sort(key=lambda row: int(row[0][1:]))
     lines += cut(table(rows, ("", "", "", "", ""), "<<<><", (0, 44, 30)), limit, "input")
+    if not rows and not e.written:
+        lines.append("none")
     for what in dict.fromkeys(what for *_, what in e.written):
         found = [name for name, _, _, other in e.written if other == what]
         more = len(found) - ROWS

@@ -32,10 +32,11 @@ class Node:
         serial: recording order; operands have smaller serials than their results.
         where: (code object, instruction offset) of the user's line, see `location`. The line number
             is looked up only when it is asked for: finding it costs more than recording the node.
+        address: where the value lies in memory; set by `locate` when first asked for.
         owner: weak reference to the tensor whose `.grad` this node's gradient goes to, or None.
     """
 
-    __slots__ = ("__weakref__", "dtype", "inputs", "op", "owner", "requires_grad", "serial", "shape", "value", "where")
+    __slots__ = ("__weakref__", "address", "dtype", "inputs", "op", "owner", "requires_grad", "serial", "shape", "value", "where")
 
     def __init__(
         self,
@@ -79,6 +80,16 @@ class Node:
 def recorded() -> int:
     """How many nodes were recorded so far: the serial of the last one."""
     return _serial
+
+
+def locate(node: Node) -> int:
+    """Address of the first element of a present value, which never moves."""
+    try:
+        return node.address
+    except AttributeError:
+        assert node.value is not None
+        node.address = found = node.value.__array_interface__["data"][0]
+        return found
 
 
 def user_line() -> tuple[Any, int] | None:
