@@ -1,0 +1,141 @@
+"""Code for other machines: it compiles for all of them, and x86-64's narrower vectors run here, where they can."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu.codegen import kernel_module
+from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler.plan import make_plan
+from chainrule.dtypes import float32, float64, int64, uint32
+from chainrule.graph.node import topological
+from chainrule.ops.base import emit
+from chainrule.ops.leaf import constant
+from tests.compiler.graphs import Generator
+
+MACHINES = {
+    "avx2": ("x86_64-unknown-linux-gnu", "haswell", ""),
+    "sse2": ("x86_64-unknown-linux-gnu", "x86-64", ""),
+    "windows": ("x86_64-pc-windows-msvc-elf", "x86-64-v3", ""),
+    "apple": ("arm64-apple-macosx14.0.0", "apple-m1", ""),
+    "cortex": ("aarch64-unknown-linux-gnu", "cortex-a72", ""),
+}
+
+
+def node(*shape: int, dtype=np.float32):
+    return constant(np.random.default_rng(len(shape)).normal(size=shape).astype(dtype))
+
+
+def dense(rows: int = 20, inner: int = 30, columns: int = 33, dtype=np.float32):
+    """A layer forwards and backwards: all three layouts of products, epilogues, reductions."""
+    x, w, b = node(rows, inner, dtype=dtype), node(columns, inner, dtype=dtype), node(columns, dtype=dtype)
+    y = emit("contract", x, w, attributes=((0, 1), (2, 1), (0, 2)))
+    y = emit("tanh", emit("add", y, emit("broadcast", b, attributes=((rows, columns), (1,)))))
+    dw = emit("contract", y, x, attributes=((0, 1), (0, 2), (1, 2)))
+    dx = emit("contract", y, w, attributes=((0, 1), (1, 2), (0, 2)))
+    return [y, dw, dx, emit("sum", y, attributes=((0,),)), emit("argmax", y, attributes=(1,))]
+
+
+def elementary(dtype=np.float32):
+    """Every elementary function, a reduction in lanes, casts and comparisons."""
+    x = node(7, 65, dtype=dtype)
+    names = "exp expm1 log log1p sin cos tan asin atan sinh tanh erf sigmoid sqrt rsqrt floor ceil round trunc sign".split()
+    parts = [emit(name, x) for name in names]
+    total = parts[0]
+    for part in parts[1:]:
+        total = emit("add", total, emit("where", emit("isfinite", part), part, x))
+    whole = emit("cast", emit("maximum", total, x), attributes=(int64,))
+    return [emit("sum", total, attributes=((1,),)), emit("pow", emit("abs", x), x), whole, emit("all", emit("gt", x, total), attributes=((0, 1),))]
+
+
+def moving():
+    """Gathers, scatters, padding, concatenation, random bits, a product in blocks of k."""
+    x, index = node(9, 40), constant(np.array([3, -1, 0, 3]))
+    taken = emit("take", x, index, attributes=(0,))
+    spread = emit("scatter_add", x, index, taken, attributes=(0,))
+    zero = emit("full", attributes=(0.0, (), x.dtype))
+    padded = emit("pad", taken, zero, attributes=((1, 2), (0, 1), (1, 0)))
+    bits = emit("random_bits", constant(np.array([5, 7], np.uint64)), attributes=((4, 33),))
+    uniform = emit("cast", emit("shift_right", bits, emit("full", attributes=(8, (4, 33), uint32))), attributes=(float32,))
+    long = emit("contract", node(5, 1300), node(1300, 18), attributes=((0, 1), (1, 2), (0, 2)))
+    return [spread, padded, uniform, long, emit("concat", taken, emit("flip", x, attributes=((1,),)), attributes=(0,))]
+
+
+GRAPHS = {
+    "dense": dense,
+    "dense float64": lambda: dense(dtype=np.float64),
+    "narrow": lambda: dense(3, 2, 1),
+    "elementary": elementary,
+    "elementary float64": lambda: elementary(np.float64),
+    "moving": moving,
+    "random": lambda: Generator(3, 40).results,
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_kernels_compile_for_other_machines(machine):
+    triple, cpu, features = MACHINES[machine]
+    target = toolchain.describe(triple, cpu, features)
+    assert target.vector_bits == (256 if machine in ("avx2", "windows") else 128)
+    kernels = {}
+    for name, make in GRAPHS.items():
+        results = make()
+        for baked in (True, False) if name in ("dense", "moving") else (True,):
+            plan = make_plan(topological(results), results, CpuTiles(target), 2, None, baked)
+            kernels |= {f"k{key}": kernel for key, kernel in zip(plan.keys, plan.kernels)}
+    text = kernel_module(list(kernels.items()), target)
+    code = toolchain.compile_ir(text, opt=0, cpu=cpu, features=features, triple=triple)
+    assert len(code) > 1000 and float64 is not float32
+
+
+RUN = """
+import sys
+import numpy as np
+from chainrule import runtime
+from chainrule.backends import interpreter
+from chainrule.backends.cpu import toolchain
+from chainrule.graph.node import topological
+from tests.compiler import test_bits
+from tests.compiler.graphs import Generator
+from tests.compiler.test_targets import GRAPHS
+assert toolchain.host().vector_bits == int(sys.argv[1]), toolchain.host()
+for name, make in GRAPHS.items():
+    if name == "random":
+        continue
+    results = make()
+    whole = test_bits.native(results, True)
+    test_bits.same_bits(whole, test_bits.native(results, False), results, name)
+    for node, got, expected in zip(results, whole, interpreter.run(results)):
+        loose = 2e-5 if got.dtype == np.float32 else 1e-12
+        scale = np.abs(expected[np.isfinite(expected)]).max(initial=0) if got.dtype.kind == "f" else 0
+        np.testing.assert_allclose(got, expected, rtol=loose, atol=loose * scale, err_msg=f"{name} {node!r}")
+for seed in (1, 3, 5, 6):
+    graph = Generator(seed, 30, special=seed % 2 == 1)
+    every = [n for n in graph.nodes if n.value is None]
+    values = test_bits.native(every, False)
+    test_bits.against_interpreter(graph, every, values)
+    place = {id(n): v for n, v in zip(every, values)}
+    whole = test_bits.native(graph.results, True)
+    test_bits.same_bits(whole, [place[id(r)] for r in graph.results], graph.results, f"seed {seed}")
+print("done")
+"""
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs an x86-64 machine")
+@pytest.mark.parametrize(("cpu", "bits"), [("haswell", 256), ("x86-64", 128)])
+def test_narrower_vectors_run_here(cpu, bits):
+    if cpu == "haswell" and toolchain.host().vector_bits < 256:
+        pytest.skip("this machine has no AVX2")
+    result = subprocess.run(
+        [sys.executable, "-c", RUN, str(bits)],
+        env={**os.environ, "CHAINRULE_TARGET": f"{cpu}:"}, capture_output=True, text=True, timeout=300,
+        cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    )  # fmt: skip
+    assert result.returncode == 0 and "done" in result.stdout, result.stderr[-3000:]
