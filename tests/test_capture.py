@@ -306,6 +306,50 @@ def test_swapped_cells():
     assert first is a and second is b
 
 
+def random_update(seed: int, size: int):
+    """Square cells and a function that gives most of them new values made of all, read as they are or moved."""
+    random = np.random.default_rng(seed)
+    cells = [cr.asarray(random.normal(size=(size, size)).astype(np.float32)) for _ in range(4)]
+    rows = cr.asarray(random.integers(0, size, size))
+    operations = [
+        lambda a, b: cr.tanh(a @ b), lambda a, b: a + b * 0.25, lambda a, b: a.T - b, lambda a, b: cr.flip(a, axis=0) * b,
+        lambda a, b: cr.take(a, rows, axis=0) + b, lambda a, b: cr.tanh(a) + b.sum(axis=0), lambda a, b: b - a.mean(),
+        lambda a, b: cr.concat([a[1:], b[:1]]), lambda a, b: cr.where(a > b, a, b), lambda a, b: a + b.sum(axis=1).reshape((-1, 1)),
+        lambda a, b: b, lambda a, b: cr.tanh(a.T @ b + a),
+    ]  # fmt: skip
+    choices = random.integers(0, len(operations), 9)
+    operands = [random.integers(0, 4 + n, 2) for n in range(9)]
+    targets = random.permutation(4)[: int(random.integers(2, 5))]
+    sources = random.integers(0, 13, 4)
+
+    def step():
+        values = [cell + 0 if random_order else cell.detach() for cell, random_order in zip(cells, (0, 1, 0, 1))]
+        for choice, (a, b) in zip(choices, operands):
+            values.append(cr.clip(operations[choice](values[a], values[b]), -3.0, 3.0))
+        for target in targets:
+            cells[target]._rebind(values[sources[target]]._node)
+        return values[-1].sum()
+
+    return cells, step
+
+
+@pytest.mark.parametrize("size", [1, 3, 17, 40])
+@pytest.mark.parametrize("seed", range(6))
+def test_random_updates_of_cells(seed, size):
+    results = []
+    for mode, count in (("plain", 1), ("compiled", 1), ("compiled", 3), ("repeat", 2)):
+        with threads(count):
+            cells, step = random_update(seed, size)
+            if mode == "repeat":
+                losses = cr.compile(step).repeat(5).numpy().tobytes()
+            else:
+                function = cr.compile(step) if mode == "compiled" else step
+                losses = stacked([function() for _ in range(5)])
+            results.append((losses, [cell.numpy().tobytes() for cell in cells]))
+    for other in results[1:]:
+        assert other == results[0]
+
+
 def test_two_cells_that_share_a_value_part():
     a = cr.asarray(np.zeros(400, np.float32))
     b = a.detach()
@@ -588,7 +632,7 @@ def test_asking_for_a_value_inside(ask):
     for _ in range(2):
         with pytest.raises(PlaceholderError) as error:
             g(cr.asarray(X))
-        assert any(line_of(error, text) for text in ("the user's line", "if ask(loss)", "lambda t: t")), str(error.value)
+        assert any(line_of(error, text) for text in ("the user's line", "if ask(loss)", "lambda t: t"))
         assert "where" in str(error.value)
     assert cr.tensor([1.0]).item() == 1.0
 
@@ -612,7 +656,8 @@ def test_an_escaped_placeholder_names_its_line():
         return x
 
     cr.compile(f)(cr.asarray(X))
-    for use in (lambda t: t.numpy(), lambda t: (t + 1).numpy(), lambda t: cr.compile(lambda y: y + 1)(t).numpy(), float):
+    again = cr.compile(lambda y: y + 1)
+    for use in (lambda t: t.numpy(), lambda t: (t + 1).numpy(), lambda t: again(t).numpy(), float):
         with pytest.raises(ChainruleError) as error:
             use(kept[0][0, 0] if use is float else kept[0])
         assert line_of(error, "it escapes here") or "test_capture.py" in str(error.value), str(error.value)

@@ -190,7 +190,7 @@ class Compiled:
         table, slots = instance.words_of_table, program.leaf_slots
         alive: list[Any] = [None] * len(self.leaves)
         pending = []
-        for number, cell, changed in self.cells:
+        for _, cell, _ in self.cells:
             holder = cell.tensor._grad if cell.is_grad else cell.tensor
             node = holder._node
             if node.value is None:
@@ -228,7 +228,7 @@ class Compiled:
         return alive
 
     def execute(
-        self, arguments: Sequence[Any], steps: int, stacked: list[np.ndarray | None], start: int, moves: tuple = ()
+        self, arguments: Sequence[Any], steps: int, stacked: Sequence[np.ndarray | None], start: int, moves: tuple = ()
     ) -> list[np.ndarray]:
         """Run `steps` steps; outputs that `stacked` has an array for go to its rows from `start` on."""
         advances = list(moves)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: name -> meaning; nothing else in the package reads the environment.
 VARIABLES = {
@@ -50,6 +53,8 @@ def cache_bytes() -> int:
 
 def cache_folder() -> Path | None:
     """Folder of the disk cache, or None if it is switched off."""
+    from pathlib import Path  # here, because importing it takes longer than most of the package
+
     text = os.environ.get("CHAINRULE_CACHE")
     if text is not None:
         return Path(text) if text else None
@@ -59,6 +64,8 @@ def cache_folder() -> Path | None:
 
 def data_folder() -> Path | None:
     """Folder of the real data sets, or None if ``CHAINRULE_DATA`` is not set."""
+    from pathlib import Path
+
     text = os.environ.get("CHAINRULE_DATA")
     return Path(text) if text else None
 

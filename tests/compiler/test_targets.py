@@ -14,7 +14,7 @@ from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.backends.cpu.contract import CpuTiles
 from chainrule.compiler.plan import make_plan
-from chainrule.dtypes import float32, float64, int64, uint32
+from chainrule.dtypes import float32, int64, uint32
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
@@ -40,19 +40,20 @@ def dense(rows: int = 20, inner: int = 30, columns: int = 33, dtype=np.float32):
     y = emit("tanh", emit("add", y, emit("broadcast", b, attributes=((rows, columns), (1,)))))
     dw = emit("contract", y, x, attributes=((0, 1), (0, 2), (1, 2)))
     dx = emit("contract", y, w, attributes=((0, 1), (1, 2), (0, 2)))
-    return [y, dw, dx, emit("sum", y, attributes=((0,),)), emit("argmax", y, attributes=(1,))]
+    return [y, dw, dx, emit("sum", y, attributes=((0,),)), emit("argmax", x, attributes=(1,))]
 
 
 def elementary(dtype=np.float32):
     """Every elementary function, a reduction in lanes, casts and comparisons."""
     x = node(7, 65, dtype=dtype)
-    names = "exp expm1 log log1p sin cos tan asin atan sinh tanh erf sigmoid sqrt rsqrt floor ceil round trunc sign".split()
-    parts = [emit(name, x) for name in names]
+    names = "exp expm1 log log1p sin cos tan asin atan sinh tanh erf sigmoid sqrt rsqrt floor ceil round trunc sign"
+    parts = [emit(name, x) for name in names.split()]
     total = parts[0]
     for part in parts[1:]:
         total = emit("add", total, emit("where", emit("isfinite", part), part, x))
     whole = emit("cast", emit("maximum", total, x), attributes=(int64,))
-    return [emit("sum", total, attributes=((1,),)), emit("pow", emit("abs", x), x), whole, emit("all", emit("gt", x, total), attributes=((0, 1),))]
+    larger = emit("all", emit("gt", x, total), attributes=((0, 1),))
+    return [emit("sum", total, attributes=((1,),)), emit("pow", emit("abs", x), x), whole, larger]
 
 
 def moving():
@@ -63,7 +64,8 @@ def moving():
     zero = emit("full", attributes=(0.0, (), x.dtype))
     padded = emit("pad", taken, zero, attributes=((1, 2), (0, 1), (1, 0)))
     bits = emit("random_bits", constant(np.array([5, 7], np.uint64)), attributes=((4, 33),))
-    uniform = emit("cast", emit("shift_right", bits, emit("full", attributes=(8, (4, 33), uint32))), attributes=(float32,))
+    shifted = emit("shift_right", bits, emit("full", attributes=(8, (4, 33), uint32)))
+    uniform = emit("cast", shifted, attributes=(float32,))
     long = emit("contract", node(5, 1300), node(1300, 18), attributes=((0, 1), (1, 2), (0, 2)))
     return [spread, padded, uniform, long, emit("concat", taken, emit("flip", x, attributes=((1,),)), attributes=(0,))]
 
@@ -92,7 +94,7 @@ def test_kernels_compile_for_other_machines(machine):
             kernels |= {f"k{key}": kernel for key, kernel in zip(plan.keys, plan.kernels)}
     text = kernel_module(list(kernels.items()), target)
     code = toolchain.compile_ir(text, opt=0, cpu=cpu, features=features, triple=triple)
-    assert len(code) > 1000 and float64 is not float32
+    assert len(code) > 1000
 
 
 RUN = """

@@ -16,6 +16,9 @@ from pathlib import Path
 from .. import config
 from ..backends.cpu import toolchain
 
+#: bytes written since the folder was last looked through
+_unseen = 0
+
 
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
@@ -38,8 +41,11 @@ def folder() -> Path | None:
         return None
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+        status = path.stat()
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
             return None
+        if os.name == "posix" and status.st_mode & 0o022:
+            path.chmod(status.st_mode & 0o755)  # nobody else may leave code here
     except OSError:
         return None
     return path
@@ -82,22 +88,38 @@ def write(entry: str, code: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             return
-        _trim(path.parent)
+        _written(path, len(code))
     except OSError:
         return
+
+
+def _written(path: Path, size: int) -> None:
+    """Trim the folder after some of the writes: looking through it takes longer than writing an entry.
+
+    That is when a 64th of the bound has been written since the last look, and one in 64 times (names are hashes) for
+    the sake of many short processes that write little each.
+    """
+    global _unseen
+    _unseen += size
+    if _unseen * 64 >= config.cache_bytes() or int(path.stem[:8], 16) % 64 == 0:
+        _unseen = 0
+        _trim(path.parent)
 
 
 def _trim(place: Path) -> None:
     """Drop the oldest entries when the folder has grown beyond its bound."""
     entries = []
-    for path in place.glob("*.o"):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            entries.append((status.st_mtime, status.st_size, path))
+    with os.scandir(place) as listing:
+        for item in listing:
+            if not item.name.endswith(".o"):
+                continue
+            with contextlib.suppress(OSError):
+                status = item.stat()
+                entries.append((status.st_mtime, status.st_size, item.path))
     total = sum(size for _, size, _ in entries)
     for _, size, path in sorted(entries):
         if total <= config.cache_bytes():
             return
         with contextlib.suppress(OSError):
-            path.unlink()
+            os.unlink(path)
             total -= size

@@ -85,20 +85,6 @@ class Kernel:
     label: str = ""
     in_place: tuple[int, ...] = ()
 
-    @property
-    def flops(self) -> int:
-        """Floating-point operations of one call (see measure.py)."""
-        from .measure import flops
-
-        return flops(self)
-
-    @property
-    def traffic(self) -> tuple[int, int]:
-        """Distinct bytes that one call reads and writes."""
-        from .measure import traffic
-
-        return traffic(self)
-
     def with_arguments(self, words: list[int]) -> Kernel:
         """The kernel whose arguments are `words`, in the layout of `ArgumentLayout`: same code, other numbers."""
         layout = ArgumentLayout(self.accesses, len(self.sizes))
@@ -125,7 +111,7 @@ class Kernel:
         vector = self.vector
         if self.baked:
             sizes: tuple = (None, *self.sizes[1:])
-            if self.kind == "reduce" and not self.static[4]:  # the reduced extent is an argument
+            if self.kind == "reduce" and not self.static[3]:  # the reduced extent is an argument
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
             strides: tuple = tuple((a.dtype.name, a.strides) for a in self.accesses)

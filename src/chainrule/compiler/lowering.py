@@ -389,7 +389,8 @@ class Lowering:
         rank = len(x.shape)
         kept = [a for a in range(rank) if a not in axes]
         length = math.prod(x.shape[a] for a in axes)
-        bodies = Bodies(self, x.shape, [length])
+        lanes, block = tree_of(item)
+        bodies = Bodies(self, x.shape, [length, block])
         everywhere = list(range(rank))
         checks = len(self.checks)
         if prologue:
@@ -410,7 +411,6 @@ class Lowering:
         if len(reduced_groups) > 1:
             del self.checks[checks:]
             return False
-        lanes, block = tree_of(item)
         sizes = [math.prod(x.shape[a] for a in g) for g in kept_groups] or [1]
         sizes.append(length)
         accesses = []
@@ -421,7 +421,7 @@ class Lowering:
         reduced = len(sizes) - 1
         vector = reduced if lanes > 1 else self._kept_vector(inner, accesses, reduced)
         short = self.baked and lanes == 1 and length <= SHORT_REDUCTION and not item.kind.startswith("arg")
-        static = (item.kind, reduced, lanes if not item.kind.startswith("arg") else 1, block, short, value)
+        static = (item.kind, reduced, lanes if not item.kind.startswith("arg") else 1, short, value)
         if item.kind.startswith("arg") and vector == reduced:
             vector = self._kept_vector(inner, accesses, reduced)
         kernel = Kernel("reduce", tuple(sizes), vector, accesses, body, inner, tuple(bodies.extra), static, self.baked)

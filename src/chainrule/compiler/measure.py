@@ -30,7 +30,7 @@ def flops(kernel: Kernel) -> int:
         return math.prod(kernel.sizes) if kernel.accesses[0].dtype.kind == "f" else 0
     if kernel.kind == "reduce":
         name, reduced, *_ = kernel.static
-        value = _floating(kernel, kernel.inner)[kernel.static[5]]
+        value = _floating(kernel, kernel.inner)[kernel.static[4]]
         combined = math.prod(kernel.sizes) if value and not name.startswith("arg") else 0
         kept = [axis for axis in everywhere if axis != reduced]
         inside = _body_flops(kernel, kernel.inner, everywhere, None)

@@ -43,7 +43,7 @@ class Instance:
         count = FIRST_BUFFER + len(plan.buffers) + 64
         count = max([count, *(b.number + 1 for b in plan.buffers)])
         self.table = np.zeros(count, np.int64)
-        self.words_of_table = memoryview(self.table)  # writes faster than the array
+        self.words_of_table = self.table.data  # writes faster than the array
         self.lifted: list[np.ndarray] | None = None
         self.scalars = np.zeros(max(len(plan.scalars), 1), np.int64)
         self.float_scalars = self.scalars.view(np.float64)

@@ -52,6 +52,8 @@ def step_cost(step: Step) -> float:
         lanes, rows = kernel.static[1], kernel.static[2]
         used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
         return 20 + 2 * kernel.extra[0] * elements / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
+    if kernel.kind == "pack":
+        return 20 + elements * kernel.static[1] * 0.08
     operations = sum(i[0] == "op" for i in kernel.body.code) + sum(i[0] == "op" for i in kernel.inner.code)
     hard = sum(
         i[0] == "random" or (i[0] == "op" and i[1].name in TRANSCENDENTAL)
@@ -301,8 +303,8 @@ class Schedule:
         merged: list[Region] = []
         for region in self.regions:
             host = any(s.host is not None for s in region.steps())
-            before = merged[-1] if merged else None
-            if before and not host and not region.parallel and not before.parallel and before.tasks[0].steps[0].host is None:
+            before = merged[-1] if merged and not host and not region.parallel else None
+            if before and not before.parallel and before.tasks[0].steps[0].host is None:
                 before.tasks += region.tasks
             else:
                 merged.append(region)

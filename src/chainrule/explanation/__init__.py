@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import runtime
+from ..backends.cpu import toolchain
+from ..backends.cpu.codegen import kernel_module
 from ..capture import Compiled, CompiledFunction
+from ..compiler.code import optimisation
 from ..compiler.schedule import ALIGNMENT
 from ..errors import ConfigError
 from ..graph.node import Node, topological
@@ -16,8 +19,7 @@ from ..threads import get_num_threads
 from . import sections
 from .facts import BufferFact, KernelFact, Update, buffer_facts, kernel_facts, updates
 from .kernels import kernel_text
-from .names import PHASES, Names, leaf_names, named_arguments, nonlocals
-
+from .names import PHASES, Names, leaf_names, named_arguments
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -38,7 +40,7 @@ class Explanation:
         kernels: a `KernelFact` for each kernel, in the order of execution; equal calls are counted.
         buffers: a `BufferFact` for each piece of memory; `arena` those of intermediates.
         updates: an `Update` for each piece of state whose storage the new value takes over.
-        arena_bytes, intermediate_bytes: size of the arena, and the sum of the sizes (in whole cache lines) of what is in it.
+        arena_bytes, intermediate_bytes: of the arena, and the sum of what its buffers take (whole cache lines).
         unfused_bytes: the sum over every node of the graph that computes something.
         flops, bytes_read, bytes_written: of a whole step.
         threads: for how many threads the work was divided.
@@ -113,17 +115,11 @@ class Explanation:
 
     def llvm(self, number: int) -> str:
         """The LLVM IR of kernel `number`, as it is handed to LLVM."""
-        from ..backends.cpu import toolchain
-        from ..backends.cpu.codegen import kernel_module
-
         self._check(number)
         return kernel_module([(f"k{self.plan.keys[number]}", self.plan.kernels[number])], toolchain.host())
 
     def assembly(self, number: int) -> str:
         """The machine code of kernel `number` for this computer, as assembly."""
-        from ..backends.cpu import toolchain
-        from ..compiler.code import optimisation
-
         text = self.llvm(number)
         level = optimisation(list(zip(self.plan.keys, self.plan.kernels)))
         return toolchain.assembly(text, opt=level)
@@ -175,8 +171,8 @@ def _explain_entry(entry: Compiled, function: Callable[..., Any], arguments: lis
     leaves = leaf_names(entry, names, [text for text, _ in arguments])
     inputs = [node for node in entry.order if node.value is not None or node.op.name in ("placeholder", "constant")]
     result.inputs = [(leaf.kind, text, node) for leaf, text, node in zip(entry.leaves, leaves, inputs)]
-    numbers = sorted((leaf.number, text, node) for leaf, text, node in zip(entry.leaves, leaves, inputs) if leaf.kind == "arg")
-    result.arguments = [(text, node.dtype, node.shape) for _, text, node in numbers]
+    given = {leaf.number: (text, node) for leaf, text, node in zip(entry.leaves, leaves, inputs) if leaf.kind == "arg"}
+    result.arguments = [(given[n][0], given[n][1].dtype, given[n][1].shape) for n in sorted(given)]
     result.results = [(node.dtype, node.shape) for node in entry.nodes[: entry.num_returned]]
     for cell, number in entry.fresh:
         node = entry.nodes[number]
@@ -187,8 +183,7 @@ def _explain_entry(entry: Compiled, function: Callable[..., Any], arguments: lis
         what = "gradients, emptied" if slot is None else "gradients, consumed by the step and never stored"
         result.written.append((names.tensor(tensor), node.dtype, node.shape, what))
     result.lifted = [(leaves[number], getter()) for number, getter in entry.lifted]
-    outside = [(getter, value) for getter, value in entry.guards if getattr(nonlocals(getter).get("self"), "_trace", None) is None]
-    result.guards = list(dict.fromkeys((names.getter(getter), value) for getter, value in outside))
+    result.guards = list(dict.fromkeys((names.getter(getter), value) for getter, value in entry.guards))
     code = getattr(function, "__code__", None)
     result.has_places = code is None or not code.co_filename.startswith(_PACKAGE)
     result._bind(leaves)

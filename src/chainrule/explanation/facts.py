@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..compiler.kernel import Kernel
-from ..compiler.measure import contraction_flops
+from ..compiler.measure import contraction_flops, flops, traffic
 from ..compiler.plan import CallPlan, Plan
 from ..graph.node import Node
 from .names import PHASES, Names
@@ -18,7 +18,7 @@ class KernelFact:
     """Calls of one kernel with equal sizes.
 
     Attributes:
-        number: the kernel's position among the program's distinct ones (`Explanation.llvm` takes it), -1 for a host call.
+        number: the kernel's position among the distinct ones, which `Explanation.llvm` takes; -1 for a host call.
         kernel: the loop IR with the numbers of the first such call; None for a host call.
         label: the primitives fused into it, in order.
         calls: how often a step calls it so.
@@ -118,8 +118,8 @@ def kernel_facts(plan: Plan, nodes: dict[int, Node], names: Names) -> list[Kerne
         if fact is None:
             fact = found[repr(key)] = KernelFact(call.kernel, kernel, call.label)
             if kernel is not None:
-                fact.flops, fact.contraction_flops = kernel.flops, contraction_flops(kernel)
-                fact.read, fact.written = kernel.traffic
+                fact.flops, fact.contraction_flops = flops(kernel), contraction_flops(kernel)
+                fact.read, fact.written = traffic(kernel)
         fact.calls += 1
         if region not in fact.regions:
             fact.regions.append(region)
@@ -134,7 +134,9 @@ def kernel_facts(plan: Plan, nodes: dict[int, Node], names: Names) -> list[Kerne
     return list(found.values())
 
 
-def buffer_facts(plan: Plan, nodes: dict[int, Node], node_names: dict[int, str], leaves: Sequence[str]) -> list[BufferFact]:
+def buffer_facts(
+    plan: Plan, nodes: dict[int, Node], node_names: dict[int, str], leaves: Sequence[str]
+) -> list[BufferFact]:
     """All buffers, with their lives and what they share."""
     facts = {
         b.number: BufferFact(b.number, b.kind, "", b.dtype, b.shape, b.bytes, b.offset, b.index) for b in plan.buffers

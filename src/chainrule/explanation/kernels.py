@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 from ..compiler.kernel import Body, Kernel
 from ..compiler.measure import operands
 from .facts import BufferFact, KernelFact
@@ -33,7 +31,7 @@ def method_text(kernel: Kernel) -> str:
         widths = []
         for width in dict.fromkeys(panels):
             times = panels.count(width)
-            widths.append(f"{times} of {plural(width, 'vector')}" if kernel.baked else f"any number of {plural(width, 'vector')}")
+            widths.append(f"{times if kernel.baked else 'any number'} of {plural(width, 'vector')}")
         parts = [f"tile {plural(rows, 'row')} x {plural(max(panels, default=1), 'vector')} of {lanes}"]
         parts.append(f"panels: {' + '.join(widths)}")
         if blocked:
@@ -43,7 +41,8 @@ def method_text(kernel: Kernel) -> str:
         parts.append("b packed" if packed else "b in place")
         return "; ".join((["batched"] if batched else []) + parts)
     if kernel.kind == "reduce":
-        name, reduced, lanes, block, short, _ = kernel.static
+        name, reduced, lanes, short, _ = kernel.static
+        block = kernel.extra[1]
         length = kernel.sizes[reduced]
         if name.startswith("arg"):
             return f"{name} of {length} in order"
@@ -87,7 +86,7 @@ def kernel_text(fact: KernelFact, buffers: dict[int, BufferFact], key: str) -> s
     lines += table(rows, ("",) * 5, "<<<<<", (0, 0, 36, 30, 40))
     if kernel.kind == "reduce":
         inner, values = _body(kernel, kernel.inner)
-        lines += ["  for each element:", *inner, f"    r = {kernel.static[0]} of {values[kernel.static[5]]}"]
+        lines += ["  for each element:", *inner, f"    r = {kernel.static[0]} of {values[kernel.static[4]]}"]
         lines += ["  for each result:", *_body(kernel, kernel.body)[0]]
     elif kernel.kind == "contract":
         lines += ["  for each result:", "    r = sum over k of a0 * a1", *_body(kernel, kernel.body)[0]]
@@ -132,5 +131,3 @@ def _body(kernel: Kernel, body: Body) -> tuple[list[str], list[str]]:
         names.append(name)
     lines += [f"    a{access} = {names[value]}" for value, access in body.stores]
     return lines, names
-
-

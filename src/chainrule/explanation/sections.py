@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _LETTERS = "ijklmnopqrstuvwxyzabcdefgh"
 #: columns of the picture of buffer lives
 _PICTURE = 32
+_LEGEND = (
+    "v: the axis in vector lanes; r: a reduced axis; threads divide the first axis. flop, read and written are of one "
+    "call; read and written count distinct bytes."
+)
 
 
 def title(text: str) -> list[str]:
@@ -30,10 +34,12 @@ def summary(e: Explanation) -> list[str]:
     """The first lines: the type, and the totals."""
     arguments = ", ".join(f"{n}: {type_text(d, s)}" for n, d, s in e.arguments)
     results = ", ".join(type_text(d, s) for d, s in e.results)
-    parts = [f"{len(e.phases[p])} {name}" for p, name in zip(PHASES, ("forward", "of the reverse sweep", "of the optimiser"))
-             if e.phases[p]]  # fmt: skip
+    called = zip(PHASES, ("forward", "of the reverse sweep", "of the optimiser"))
+    parts = [f"{len(e.phases[phase])} {name}" for phase, name in called if e.phases[phase]]
     calls = sum(k.calls for k in e.kernels)
     distinct = len({k.number for k in e.kernels if k.number >= 0})
+    threads, regions = plural(e.threads, "thread"), plural(len(e.plan.regions), "region")
+    intermediates = plural(len(e.arena), "intermediate")
     matrix = sum(k.calls * k.contraction_flops for k in e.kernels)
     share = f" ({100 * matrix / e.flops:.0f} % in matrix products)" if e.flops and matrix else ""
     moved = e.bytes_read + e.bytes_written
@@ -41,11 +47,10 @@ def summary(e: Explanation) -> list[str]:
         *wrapped([*f"{e.name}({arguments}) -> {results or 'nothing'}".split(" ")], 0, " "),
         "",
         f"  graph    {plural(len(e.nodes), 'node')}: {', '.join(parts) or 'inputs only'}",
-        f"  program  {plural(calls, 'kernel call')} ({distinct} distinct) in {plural(len(e.plan.regions), 'region')}"
-        f" for {plural(e.threads, 'thread')}",
-        f"  work     {count(e.flops)} flop{share}, {size(moved)} moved, {e.flops / max(moved, 1):.2g} flop for each byte",
-        f"  memory   arena {size(e.arena_bytes)} for {plural(len(e.arena), 'intermediate')} of {size(e.intermediate_bytes)}"
-        f" together; a buffer for every node would take {size(e.unfused_bytes)}",
+        f"  program  {plural(calls, 'kernel call')} ({distinct} distinct) in {regions} for {threads}",
+        f"  work     {count(e.flops)} flop{share}, {size(moved)} moved, {e.flops / max(moved, 1):.2g} flop a byte",
+        f"  memory   arena {size(e.arena_bytes)} for {intermediates} of {size(e.intermediate_bytes)} together;"
+        f" a buffer for every node would take {size(e.unfused_bytes)}",
     ]
 
 
@@ -60,7 +65,8 @@ def state(e: Explanation, limit: int | None) -> list[str]:
         role = {"arg": "argument", "cell": "state", "constant": "constant"}[kind]
         if kind == "cell":
             update = in_place.get(number)
-            role = "state, read" if update is None else "state, " + ("copied back" if update.copied else "updated in place")
+            role = "read" if update is None else "copied back" if update.copied else "updated in place"
+            role = f"state, {role}"
         rows.append((e.node_names[node.serial], name, type_text(node.dtype, node.shape), size(_bytes(node)), role))
     rows.sort(key=lambda row: int(row[0][1:]))
     lines += cut(table(rows, ("", "", "", "", ""), "<<<><", (0, 44, 30)), limit, "input")
@@ -79,7 +85,8 @@ def state(e: Explanation, limit: int | None) -> list[str]:
             lines += wrapped(_assignments(pairs, limit))
     if e.plan.checks:
         lines.append("index checks at run time:")
-        lines += cut([f"  {what}{f' ({_file(line)})' if e.has_places else ''}" for what, line in dict.fromkeys(e.plan.checks)], limit, "check")
+        checks = [f"  {what}" + (f" ({_file(line)})" if e.has_places else "") for what, line in e.plan.checks]
+        lines += cut(list(dict.fromkeys(checks)), limit, "check")
     return lines
 
 
@@ -100,20 +107,27 @@ def _assignments(pairs: Sequence[tuple[str, Any]], limit: int | None) -> list[st
 def graph(e: Explanation, phase: str, limit: int | None) -> list[str]:
     """The nodes of one phase, a line each, with type, operation, layer and source line."""
     nodes = e.phases[phase]
-    head = {"forward": "graph: forward", "reverse": "gradient graph: the reverse sweep", "optimiser": "graph: optimiser"}
-    lines = title(f"{head[phase]}, {plural(len(nodes), 'node')}")
+    head = "gradient graph: the reverse sweep" if phase == "reverse" else f"graph: {phase}"
+    lines = title(f"{head}, {plural(len(nodes), 'node')}")
     if not nodes:
         lines.append({"reverse": "nothing is differentiated", "optimiser": "nothing"}.get(phase, "nothing is computed"))
         return lines
-    lines += wrapped([f"{tally(node.op.name for node in nodes)}"][0].split(", "), 0)
+    lines += wrapped(tally(node.op.name for node in nodes).split(", "), 0)
     shown = [node for node in nodes if node.op.name != "full"]
     places = [_file(node.location) for node in shown]
     with_places = e.has_places and len(set(places)) > 1
     rows = []
     for node, place in zip(shown, places):
         kind = type_text(node.dtype, node.shape)
-        rows.append((e.node_names[node.serial], kind, operation(node, e.node_names), e.layers[node.serial],
-                     place if with_places else ""))  # fmt: skip
+        rows.append(
+            (
+                e.node_names[node.serial],
+                kind,
+                operation(node, e.node_names),
+                e.layers[node.serial],
+                place if with_places else "",
+            )
+        )
     lines += cut(table(rows, ("",) * 5, "<<<<<", (0, 26, 46, 20, 18)), limit, "node")
     if e.has_places and not with_places and places and phase == "forward":
         lines.append(f"recorded by {places[0]}")
@@ -174,8 +188,7 @@ def kernels(e: Explanation, limit: int | None) -> list[str]:
     lines = title(f"kernels, {plural(len({k.number for k in e.kernels if k.number >= 0}), 'distinct function')}")
     if not e.kernels:
         return [*lines, "none"]
-    lines += wrapped("v: the axis in vector lanes; r: a reduced axis; threads divide the first axis. flop, read and written "
-                     "are of one call; read and written count distinct bytes.".split(" "), 0, " ")  # fmt: skip
+    lines += wrapped(_LEGEND.split(" "), 0, " ")
     rows, notes = [], []
     with_places = e.has_places and len({line for fact in e.kernels for line in fact.lines}) > 1
     for fact in e.kernels:
@@ -185,8 +198,20 @@ def kernels(e: Explanation, limit: int | None) -> list[str]:
         shown = 2 if len(fact.layers) == 2 or len(", ".join(fact.layers[:2])) < 18 else 1
         of = ", ".join(fact.layers[:shown]) + (f" +{len(fact.layers) - shown}" if len(fact.layers) > shown else "")
         phase = "/".join(fact.phases)
-        rows.append((f"k{fact.number}" if kernel else "host", times, fact.kind, loops, count(fact.flops), size(fact.read),
-                     size(fact.written), f"{fact.intensity:.2g}", phase, of))  # fmt: skip
+        rows.append(
+            (
+                f"k{fact.number}" if kernel else "host",
+                times,
+                fact.kind,
+                loops,
+                count(fact.flops),
+                size(fact.read),
+                size(fact.written),
+                f"{fact.intensity:.2g}",
+                phase,
+                of,
+            )
+        )
         chain = _chain(fact)
         lines_of = list(dict.fromkeys(map(_file, fact.lines)))
         about = [] if chain in (fact.kind, "") else [chain]
@@ -194,9 +219,13 @@ def kernels(e: Explanation, limit: int | None) -> list[str]:
             more = f" and {len(lines_of) - 3} more" if len(lines_of) > 3 else ""
             about.append(f"from {', '.join(lines_of[:3])}{more}")
         notes.append([part for part in ("  ".join(about), kernel and method_text(kernel)) if part])
-    listed = table(rows, ("", "", "kind", "loops", "flop", "read", "written", "flop/B", "phase", "of"), "<<<<>>>><<",
-                   (0, 0, 0, 30, 0, 0, 0, 0, 17, 22))  # fmt: skip
-    blocks = [[row, *(f"       {line}" for part in note for line in _fit(part))] for row, note in zip(listed[1:], notes)]
+    listed = table(
+        rows,
+        ("", "", "kind", "loops", "flop", "read", "written", "flop/B", "phase", "of"),
+        "<<<<>>>><<",
+        (0, 0, 0, 30, 0, 0, 0, 0, 17, 22),
+    )
+    blocks = [[row, *(f"       {line}" for part in n for line in _fit(part))] for row, n in zip(listed[1:], notes)]
     lines.append(listed[0])
     if limit is not None and len(blocks) > limit + 2:
         head, tail = limit * 3 // 4, limit - limit * 3 // 4
@@ -211,7 +240,9 @@ def _chain(fact: KernelFact) -> str:
     chain = runs(words, " + ")
     if len(chain) <= 84:
         return chain
-    main = "contract" if fact.kind == "contract" else fact.kernel.static[0] if fact.kernel and fact.kind == "reduce" else ""
+    main = "contract" if fact.kind == "contract" else ""
+    if fact.kernel is not None and fact.kind == "reduce":
+        main = fact.kernel.static[0]
     if main not in words:
         return tally(words)
     place = words.index(main)
@@ -227,15 +258,17 @@ def regions(e: Explanation, limit: int | None) -> list[str]:
     """Which kernels run together, and how their rows are divided."""
     lines = title(f"regions, which run one after another: {len(e.plan.regions)}")
     if any(region.parallel for region in e.plan.regions):
-        lines.append(f"shared: up to {plural(e.threads, 'thread')} claim chunks of rows of all its tasks; "
-                     "a > b: b follows a on every chunk while it is in cache")  # fmt: skip
+        lines.append(
+            f"shared: up to {plural(e.threads, 'thread')} claim chunks of rows of all its tasks; "
+            "a > b: b follows a on every chunk while it is in cache"
+        )
     rows = []
     for number, region in enumerate(e.plan.regions):
-        tasks = [(runs((f"k{c.kernel}" if c.kernel >= 0 else f"host {c.label}" for c in task.calls), " > "), task.extent,
-                  -(-task.extent // max(task.chunk, 1)), task.chunk) for task in region.tasks]  # fmt: skip
         merged: dict[tuple, int] = {}
-        for task in tasks:
-            merged[task] = merged.get(task, 0) + 1
+        for task in region.tasks:
+            words = [f"k{call.kernel}" if call.kernel >= 0 else f"host {call.label}" for call in task.calls]
+            key = (runs(words, " > "), task.extent, -(-task.extent // max(task.chunk, 1)), task.chunk)
+            merged[key] = merged.get(key, 0) + 1
         first = (f"r{number}", "shared" if region.parallel else "serial")
         for (chain, extent, chunks, chunk), times in merged.items():
             divided = f"{plural(extent, 'row')} in {plural(chunks, 'chunk')} of {chunk}" if chunks > 1 else ""
@@ -248,18 +281,30 @@ def memory(e: Explanation, limit: int | None) -> list[str]:
     """The memory plan: the arena, and what is updated in place."""
     lines = title("memory plan")
     saved = f" ({100 * e.arena_bytes / e.intermediate_bytes:.0f} %)" if e.intermediate_bytes else ""
-    lines.append(f"arena {e.arena_bytes:,} bytes; the sum of all intermediates is {e.intermediate_bytes:,} bytes{saved}")
+    together = f"{e.intermediate_bytes:,} bytes{saved}"
+    lines.append(f"arena {e.arena_bytes:,} bytes; the sum of all intermediates is {together}")
     if e.arena:
         slots = 1 + max(b.last for b in e.buffers)
-        lines.append(f"life: regions from the first write to the last read; picture: {plural(slots, 'time slot')}, # in use")
+        picture = f"picture: {plural(slots, 'time slot')}, # in use"
+        lines.append(f"life: regions from the first write to the last read; {picture}")
         rows = []
         hidden = 0 if limit is None else max(len(e.arena) - limit, 0)
         largest = sorted(e.arena, key=lambda b: -b.bytes)[: len(e.arena) - hidden]
         for b in sorted(largest, key=lambda b: (b.first, b.offset)):
             life = f"r{b.first_region}" if b.first_region == b.last_region else f"r{b.first_region}-r{b.last_region}"
             over = ", ".join(f"b{n}" for n in b.reuses[:3]) + (f" +{len(b.reuses) - 3}" if len(b.reuses) > 3 else "")
-            rows.append((f"b{b.number}", b.name, type_text(b.dtype, b.shape), f"{b.bytes:,}", f"{b.offset:,}", life,
-                         _picture(b.first, b.last, slots), over))  # fmt: skip
+            rows.append(
+                (
+                    f"b{b.number}",
+                    b.name,
+                    type_text(b.dtype, b.shape),
+                    f"{b.bytes:,}",
+                    f"{b.offset:,}",
+                    life,
+                    _picture(b.first, b.last, slots),
+                    over,
+                )
+            )
         header = ("", "holds", "type", "bytes", "offset", "life", "", "takes over")
         lines += table(rows, header, "<<<>><<<", (0, 24, 22))
         if hidden:
@@ -270,9 +315,9 @@ def memory(e: Explanation, limit: int | None) -> list[str]:
         lines += cut([f"  {b.name}  {type_text(b.dtype, b.shape)}" for b in outputs], limit, "result")
     if e.updates:
         total = sum(u.buffer.bytes for u in e.updates)
-        lines.append(f"updated in place: {plural(len(e.updates), 'cell')}, {size(total)}, none of which needs a second copy"
-                     if not any(u.copied for u in e.updates) else
-                     f"updated: {plural(len(e.updates), 'cell')}, {size(total)}")  # fmt: skip
+        cells = f"{plural(len(e.updates), 'cell')}, {size(total)}"
+        copied = any(u.copied for u in e.updates)
+        lines.append(f"updated: {cells}" if copied else f"updated in place: {cells}, none of which needs a second copy")
         groups: dict[tuple, list[str]] = {}
         for u in e.updates:
             how = "nothing" if u.region < 0 else f"k{u.kernel} in r{u.region}"

@@ -29,7 +29,7 @@ def size(number: float) -> str:
 
 def plural(number: int, word: str) -> str:
     """``1 kernel``, ``2 kernels``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word[:-1]}ies" if word.endswith("y") else f"{number} {word}s"
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def type_text(dtype: object, shape: Sequence[int]) -> str:
@@ -46,7 +46,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str], align: str, limits: Sequence[int] = ()) -> list[str]:
-    """Lines of a table; `align` has a character for each column, "<" or ">", `limits` their greatest widths (0: none)."""
+    """Lines of a table; `align` has "<" or ">" for each column, `limits` their greatest widths (0: none)."""
     cells = [[shorten(c, limits[n]) if n < len(limits) and limits[n] else c for n, c in enumerate(row)] for row in rows]
     shown = [list(header), *cells] if any(header) else cells
     widths = [max(len(row[n]) for row in shown) for n in range(len(align))] if shown else []

@@ -36,7 +36,10 @@ class Node:
         owner: weak reference to the tensor whose `.grad` this node's gradient goes to, or None.
     """
 
-    __slots__ = ("__weakref__", "address", "dtype", "inputs", "op", "owner", "requires_grad", "serial", "shape", "value", "where")
+    __slots__ = (
+        "__weakref__", "address", "dtype", "inputs", "op", "owner", "requires_grad", "serial", "shape", "value", "where",
+    )  # fmt: skip
+    address: int
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class CpuTiles:
 
     def tile(self, itemsize: int, vectors: int, rows: int) -> tuple[int, tuple[int, ...]]:
         if vectors == 0:
-            return (6, (2,)) if self.target.num_vector_registers < 32 else (8, (3,))
+            return (6, (2,)) if self.target.num_vector_registers < 32 else (8, (2,))
         if self.target.num_vector_registers < 32:
             return min(6, rows), _split(vectors, (2, 1))
         if vectors == 1:
@@ -263,7 +263,8 @@ def emit_pack(f: Function) -> None:
     """Copy b[(batch,) k, n] into the layout [vector of n][k][lane]; lanes beyond n hold anything.
 
     Accesses: 0 the operand with strides (batch,) vectors (= lanes * stride of n), k, n; 1 the copy.
-    Sizes are (batch,) vectors, k. ``static = (batched, lanes, whether k is contiguous and goes by blocks)``; ``extra = (K, N)``.
+    Sizes are (batch,) vectors, k. ``static = (batched, lanes, whether k is contiguous and goes by blocks)``;
+    ``extra = (K, N)``.
     """
     kernel = f.kernel
     batched, lanes, unit = kernel.static

@@ -110,7 +110,7 @@ def identity(name: str, dtype: DType) -> bool | int | float:
 
 
 def emit_reduce(f: Function) -> None:
-    """A reduction. ``static = (name, reduced axis, lanes, block, short, value)``.
+    """A reduction. ``static = (name, reduced axis, lanes, short, value)``; ``extra = (extent, block, ...)``.
 
     `inner` computes the element that goes in (its value number `value`), `body` works on the result. With 16 lanes
     the reduced axis is the vector axis; with 1 a kept axis is, and each lane is a chain of its own.
@@ -138,8 +138,8 @@ def emit_reduce(f: Function) -> None:
 def _lanes(f: Function, inner: Point, outer: Point) -> None:
     """Blocks of 16 lanes each: lane l adds elements l, l+16, ...; lanes meet pairwise; blocks in order."""
     kernel = f.kernel
-    name, reduced, _, block, _, value = kernel.static
-    length = f.extra(0)
+    name, reduced, _, _, value = kernel.static
+    length, block = f.extra(0), f.extra(1)
     code = BodyCode(f, kernel.inner, reduced)
     code.hoist(inner)
     dtype = _value_dtype(f, kernel.inner, value)
@@ -191,7 +191,8 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
     axis = kernel.vector
     begin, end = axis_range(f, axis)
     full = whole_vectors(f, begin, end, LANES)
-    together = TOGETHER if kernel.baked and len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin") else 1
+    plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin")
+    together = TOGETHER if kernel.baked and plain else 1
 
     def at(start: Int, count: int, mask_count: Int | None = None) -> None:
         pairs = []
@@ -222,13 +223,13 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
 def _reduction_length(f: Function) -> Int:
     """The reduced extent: a constant only if it is short and specialised, to unroll."""
     kernel = f.kernel
-    return kernel.sizes[kernel.static[1]] if kernel.static[4] else f.extra(0)
+    return kernel.sizes[kernel.static[1]] if kernel.static[3] else f.extra(0)
 
 
 def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     """Each lane one output: elements in order, in blocks whose sums are added in order."""
     kernel = f.kernel
-    name, reduced, _, block, _, value = kernel.static
+    name, reduced, _, _, value = kernel.static
     length = _reduction_length(f)
     dtype = _value_dtype(f, kernel.inner, value)
     builder = f.builder(LANES)
@@ -251,6 +252,7 @@ def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
             totals = step(index, totals)
     else:
         carried = [(vector, total) for total in totals]
+        block = f.extra(1)
         with f.loop(0, length, block, carried) as blocks:
             stop = f.minimum(f.add(blocks.index, block), length)
             with f.loop(blocks.index, stop, 1, carried) as loop:
@@ -270,7 +272,7 @@ def _arg_chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     """Position of the first extreme element of each lane; NaN counts as extreme."""
     ((inner, outer),) = pairs
     kernel = f.kernel
-    name, reduced, _, _, _, value = kernel.static
+    name, reduced, _, _, value = kernel.static
     dtype = _value_dtype(f, kernel.inner, value)
     b = f.builder(LANES)
     vector, index_vector = b.llvm_type(dtype), b.llvm_type(int64)

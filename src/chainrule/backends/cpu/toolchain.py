@@ -202,7 +202,13 @@ def _emit(
                 module.verify()
                 if opt:
                     _optimise(binding, module, machine, opt)
-                return getattr(machine, method)(module)
+                # Kernels walk memory with one pointer for each operand already. Strength reduction would find next to
+                # nothing and take two thirds of the time; the option is the process's, so it is put back.
+                binding.set_option("chainrule", "-disable-lsr=true")
+                try:
+                    return getattr(machine, method)(module)
+                finally:
+                    binding.set_option("chainrule", "-disable-lsr=false")
             except RuntimeError as error:
                 raise CompileError(f"LLVM rejects the generated code: {error}") from None
             finally:
