@@ -136,7 +136,7 @@ def test_pointers_advance_after_each_step(threads):
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-def test_status_stops_between_steps(threads, parallel):
+def test_status_ends_the_step_which_does_not_count(threads, parallel):
     toy = Toy(100)
     program = toy.build(
         [
@@ -145,13 +145,13 @@ def test_status_stops_between_steps(threads, parallel):
             (parallel, [([toy.call("increment", 1, 1)], 100, 10)]),
         ]
     )
-    assert threads.execute(program.address, 100, parallel) == 5
+    assert threads.execute(program.address, 100, parallel) == 4
     assert toy.status[0] == 7
-    np.testing.assert_array_equal(toy.arrays[1], 5.0)  # the step in which it happens runs to its end
+    np.testing.assert_array_equal(toy.arrays[1], 4.0)  # what follows in the step is not run
     assert threads.execute(program.address, 3, parallel) == 0
     toy.status[0] = 0
-    assert threads.execute(program.address, 3, parallel) == 1
-    assert program.completed == 6
+    assert threads.execute(program.address, 3, parallel) == 0
+    assert program.completed == 4
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 3, 5, 8])

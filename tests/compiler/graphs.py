@@ -307,6 +307,8 @@ def tolerance(node: Node, operands: list[np.ndarray], expected: np.ndarray) -> n
     if name in ("sum", "contract", "scatter_add", "scatter_add_along"):
         sizes = [a if a.dtype.kind in "iu" else np.abs(a) for a in operands]
         return np.asarray(node.op.numpy(*sizes)) * unit * 64
+    if name == "remainder":  # exact up to these quotients, 0 beyond
+        return np.where(np.abs(operands[0]) < 2.0**100 * np.abs(operands[1]), np.abs(expected) * unit * 16, np.inf)
     if name == "prod":
         size = np.abs(np.log(np.abs(operands[0]))).sum(axis=node.op.axes)
         safe = size < 0.8 * np.log(np.finfo(expected.dtype).max)  # else another order may overflow on the way

@@ -13,6 +13,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim, runtime
 from chainrule.backends.cpu import toolchain
+from chainrule.compiler import program
 from chainrule.graph.node import Node
 
 RANDOM = np.random.default_rng(2)
@@ -33,7 +34,7 @@ def compiled(monkeypatch):
 
 def nodes() -> int:
     gc.collect()
-    return sum(isinstance(thing, Node) for thing in gc.get_objects())
+    return sum(type(thing) is Node for thing in gc.get_objects())
 
 
 def growth(call, count: int) -> int:
@@ -48,7 +49,7 @@ def growth(call, count: int) -> int:
                 call()
     finally:
         tracemalloc.stop()
-    return min(b - a for a, b in pairwise(sizes))
+    return min(b - a for a, b in itertools.pairwise(sizes))
 
 
 def training(size: int = 16):
@@ -123,6 +124,21 @@ def test_random_shapes_compile_nothing_and_memory_is_bounded(compiled, monkeypat
     assert growth(call, 60) < 500_000
     assert len(compiled) == modules
     assert len(runtime._programs) <= 40 and nodes() - live < 300
+
+
+def test_memory_that_waits_for_the_next_call_is_bounded(monkeypatch):
+    monkeypatch.setattr(program, "IDLE_BYTES", 1 << 20)
+    idle = program._Idle()
+    monkeypatch.setattr(program, "_idle", idle)
+    f = cr.compile(lambda x: cr.tanh(x.T @ x).sum(axis=1) @ x.T)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = [f(np.full((8, n), 0.5, np.float32)).numpy() for n in range(200, 240, 2)]
+    assert 0 < idle._bytes <= 1 << 20
+    kept = sum(i.arena.nbytes for entry in f.programs for p in entry._programs.values() for i in p._free)
+    assert kept == idle._bytes == sum(i.arena.nbytes for i, _ in idle._waiting.values())
+    again = [f(np.full((8, n), 0.5, np.float32)).numpy() for n in range(200, 240, 2)]
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(results, again))
 
 
 @pytest.mark.parametrize("shape", [(300, 301), (1100, 1000)])

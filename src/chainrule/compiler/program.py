@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,9 @@ from .code import addresses_of
 from .kernel import FIRST_BUFFER, SCALARS, STATUS
 from .plan import Plan, RegionPlan
 from .schedule import ALIGNMENT
+
+#: bytes of memory that programs keep for their next calls, all together, not counting arenas below `LARGE`
+IDLE_BYTES, LARGE = 256 << 20, 64 << 10
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -94,6 +99,36 @@ class Instance:
                 self.scalars[number] = value
 
 
+class _Idle:
+    """Large instances that wait for the next call of their program: the oldest are dropped beyond `IDLE_BYTES`."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[int, tuple[Instance, list[Instance]]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, instance: Instance, free: list[Instance]) -> None:
+        """`instance` has been put into its program's list `free`."""
+        with self._lock:
+            if id(instance) not in self._waiting:  # else another call took it and gave it back in between
+                self._waiting[id(instance)] = instance, free
+                self._bytes += instance.arena.nbytes
+            while self._bytes > IDLE_BYTES:
+                _, (oldest, others) = self._waiting.popitem(last=False)
+                self._bytes -= oldest.arena.nbytes
+                with contextlib.suppress(ValueError):  # a call has just taken it
+                    others.remove(oldest)
+
+    def remove(self, instance: Instance) -> None:
+        """`instance` is taken for a call."""
+        with self._lock:
+            if self._waiting.pop(id(instance), None) is not None:
+                self._bytes -= instance.arena.nbytes
+
+
+_idle = _Idle()
+
+
 class Program:
     """A compiled graph. `run` binds leaves and outputs, executes, and gives the outputs.
 
@@ -118,14 +153,20 @@ class Program:
     def acquire(self) -> Instance:
         """An instance that no other call uses."""
         with self._lock:
-            if self._free:
-                return self._free.pop()
-        return Instance(self)
+            instance = self._free.pop() if self._free else None
+        if instance is None:
+            return Instance(self)
+        if self.plan.arena_bytes >= LARGE:
+            _idle.remove(instance)
+        return instance
 
     def release(self, instance: Instance) -> None:
         with self._lock:
-            if len(self._free) < 4:
-                self._free.append(instance)
+            if len(self._free) >= 4:
+                return
+            self._free.append(instance)
+        if self.plan.arena_bytes >= LARGE:
+            _idle.add(instance, self._free)
 
     def run(self, leaves: Sequence[np.ndarray], scalars: Sequence[Any]) -> list[np.ndarray]:
         """Evaluate: `leaves` are C-contiguous arrays; returns new read-only arrays."""

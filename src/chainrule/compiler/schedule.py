@@ -80,7 +80,10 @@ class Schedule:
         self.buffers = lowering.buffers
         self.in_place: dict[int, int] = {}
         self._predecessors = self._hazards()
+        #: for each step, the steps that must be over, on every thread, before it begins
+        self._barriers: list[set[int]] = [set() for _ in self.steps]
         self._take_over(in_place)
+        self._guard_state()
         self.regions: list[Region] = []
         self._form_regions()
         self._share(threads)
@@ -157,6 +160,19 @@ class Schedule:
             self._copy_back(source, target or self.lowering.leaf_buffer(leaf), writers)
             self.in_place[output] = leaf
 
+    def _guard_state(self) -> None:
+        """Let every index check be over before state is overwritten, so that a step that fails has changed nothing."""
+        checking = {n for n, step in enumerate(self.steps) if step.kernel is not None and _checks(step.kernel)}
+        if not checking:
+            return
+        leaves = {b.number for b in self.buffers if b.kind == "leaf"}
+        reach = self._reaches()
+        for number, step in enumerate(self.steps):
+            if step.writes & leaves:
+                before = {c for c in checking if c != number and not reach[c] >> number & 1}
+                self._barriers[number] = before
+                self._predecessors[number] |= before
+
     def _copy_back(self, source: Buffer, target: Buffer, writers: list[int]) -> None:
         """Compute an output in the arena and copy it over its leaf when everything else has read that."""
         source.kind = "arena"
@@ -167,6 +183,7 @@ class Schedule:
         readers = {n for n, s in enumerate(self.steps) if target.number in s.reads | s.writes}
         self.steps.append(Step(kernel, {source.number}, {target.number}, 0, {}, "copy"))
         self._predecessors.append(readers | set(writers))
+        self._barriers.append(set())
 
     def _may_overwrite(self, number: int, source: Buffer, target: Buffer) -> bool:
         """Whether the step that writes `source` reads `target` at most at the element that it writes."""
@@ -232,7 +249,8 @@ class Schedule:
                 number = heappop(ready)
                 host = self.steps[number].host is not None
                 inside = {p for p in self._predecessors[number] if p in task_of}
-                if (host and tasks) or not self._join(number, inside, tasks, task_of):
+                waits = any(before in task_of for before in self._barriers[number])
+                if waits or (host and tasks) or not self._join(number, inside, tasks, task_of):
                     later.append(number)
                     continue
                 for follower in followers[number]:
@@ -346,6 +364,12 @@ class Schedule:
             placed.append((offset, size, begin, end))
             self.offsets[buffer.number] = offset
             self.arena_bytes = max(self.arena_bytes, offset + size)
+
+
+def _checks(kernel: Kernel) -> bool:
+    """Whether the kernel may report an index that is out of range."""
+    codes = (*kernel.body.code, *kernel.inner.code)
+    return kernel.kind == "scatter" or any(i[0] in ("check", "take") for i in codes)
 
 
 def chunk_rows(extent: int, chunks: int) -> int:

@@ -37,7 +37,8 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "address", "dtype", "inputs", "op", "owner", "requires_grad", "serial", "shape", "value", "where",
+        "__weakref__", "address", "dtype", "inputs", "op", "owner", "requires_grad", "serial", "shape", "value",
+        "where",
     )  # fmt: skip
     address: int
 

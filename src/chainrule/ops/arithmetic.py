@@ -234,38 +234,10 @@ class Minimum(Extremum):
         return b.minimum(x, y)
 
 
-def _integer_division(b, x, y):
-    """Floor of the quotient, and the remainder with the divisor's sign; 0 and 0 for a divisor of 0."""
-    quotient, remainder = b.idiv(x, y), b.irem(x, y)
-    if x.dtype.kind == "u":
-        return quotient, remainder
-    zero = b.const(0, x.dtype)
-    adjust = b.and_(b.ne(remainder, zero), b.lt(b.xor(remainder, y), zero))
-    return (
-        b.select(adjust, b.sub(quotient, b.const(1, x.dtype)), quotient),
-        b.select(adjust, b.add(remainder, y), remainder),
-    )
-
-
-def _floating_division(b, x, y):
-    """Floor of the quotient, and the remainder with the divisor's sign, for finite y that is not 0."""
-    zero = b.const(0, x.dtype)
-    quotient = b.floor(b.div(x, y))
-    remainder = b.fma(b.neg(quotient), y, x)
-    # x / y may have been rounded up to a whole number: then the remainder has the wrong sign
-    over = b.or_(b.and_(b.gt(y, zero), b.lt(remainder, zero)), b.and_(b.lt(y, zero), b.gt(remainder, zero)))
-    quotient = b.select(over, b.sub(quotient, b.const(1, x.dtype)), quotient)
-    return quotient, b.select(over, b.add(remainder, y), remainder)
-
-
-def _is_infinite(b, x):
-    return b.eq(b.abs(x), b.const(float("inf"), x.dtype))
-
-
 class Remainder(Binary):
     """a - b floor(a / b), with the sign of b; integers by 0 give 0.
 
-    Floating results are exact where |a / b| is below 2**24 (float32) or 2**53 (float64).
+    Floating results are rounded once at most, for quotients up to 2**104; beyond, they are 0.
     """
 
     name = "remainder"
@@ -276,16 +248,7 @@ class Remainder(Binary):
         return neg(mul(c, emit("floor_divide", *node.inputs))) if i else c
 
     def scalar(self, b, x, y):
-        if x.dtype.kind != "f":
-            return _integer_division(b, x, y)[1]
-        zero = b.const(0, x.dtype)
-        remainder = _floating_division(b, x, y)[1]
-        remainder = b.select(b.eq(remainder, zero), b.copysign(zero, y), remainder)
-        same_sign = b.or_(b.eq(x, zero), b.eq(b.lt(x, zero), b.lt(y, zero)))
-        whole = b.select(same_sign, b.select(b.eq(x, zero), b.copysign(zero, y), x), y)
-        nan = b.const(float("nan"), x.dtype)
-        whole = b.select(b.or_(_is_infinite(b, x), b.ne(x, x)), nan, whole)
-        return b.select(_is_infinite(b, y), whole, remainder)
+        return elementary.remainder(b, x, y)
 
 
 class FloorDivide(Binary):
@@ -296,17 +259,7 @@ class FloorDivide(Binary):
     numpy = np.floor_divide
 
     def scalar(self, b, x, y):
-        if x.dtype.kind != "f":
-            return _integer_division(b, x, y)[0]
-        zero = b.const(0, x.dtype)
-        quotient = _floating_division(b, x, y)[0]
-        quotient = b.select(b.eq(quotient, zero), b.copysign(zero, b.div(x, y)), quotient)
-        opposite = b.and_(b.ne(x, zero), b.ne(b.lt(x, zero), b.lt(y, zero)))
-        whole = b.select(opposite, b.const(-1, x.dtype), b.copysign(zero, b.div(x, y)))
-        result = b.select(_is_infinite(b, y), whole, quotient)
-        undefined = b.or_(_is_infinite(b, x), b.or_(b.ne(x, x), b.ne(y, y)))
-        result = b.select(undefined, b.const(float("nan"), x.dtype), result)
-        return b.select(b.eq(y, zero), b.div(x, y), result)
+        return elementary.floor_divide(b, x, y)
 
 
 class Pow(Binary):

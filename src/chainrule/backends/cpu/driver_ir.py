@@ -145,11 +145,16 @@ entry:
   %num = load i64, ptr %num.at
   %ptrs.at = getelementptr i64, ptr %program, i64 4
   %ptrs = load ptr, ptr %ptrs.at
+  %status.at = getelementptr i64, ptr %program, i64 5
+  %status = load ptr, ptr %status.at
   br label %tasks.head
 tasks.head:
   %t = phi i64 [0, %entry], [%t.next, %chunks.done]
   %t.more = icmp slt i64 %t, %num
-  br i1 %t.more, label %task.body, label %exit
+  %code = load i64, ptr %status
+  %fine = icmp eq i64 %code, 0
+  %t.go = and i1 %t.more, %fine
+  br i1 %t.go, label %task.body, label %exit
 task.body:
   %offset = mul i64 %t, 5
   %task = getelementptr i64, ptr %tasks, i64 %offset
@@ -445,7 +450,11 @@ steps.head:
 regions.head:
   %region = phi ptr [%regions, %steps.head], [%region.next, %regions.next]
   %region.more = icmp ne ptr %region, %regions.end
-  br i1 %region.more, label %regions.body, label %advances.head
+  br i1 %region.more, label %regions.check, label %advances.head
+regions.check:                                    ; a step that failed ends before it changes any state
+  %failed.code = load i64, ptr %status
+  %failed = icmp ne i64 %failed.code, 0
+  br i1 %failed, label %finish, label %regions.body
 regions.body:
   %parallel.at = getelementptr i64, ptr %region, i64 3
   %parallel.word = load i64, ptr %parallel.at
@@ -481,8 +490,12 @@ advances.body:
   store i64 %moved, ptr %entry.at
   %a.next = add i64 %a, 1
   br label %advances.head
-step.end:
+step.end:                                         ; a step that failed does not count
+  %last.code = load i64, ptr %status
+  %last.failed = icmp ne i64 %last.code, 0
   %step.next = add i64 %step, 1
+  br i1 %last.failed, label %finish, label %counted
+counted:
   br label %time
 time:
   br i1 %controlled, label %clock, label %steps.head
@@ -507,7 +520,7 @@ clock.pool:                                       ; back to Python when the dism
 finish.after:
   br label %finish
 finish:
-  %done = phi i64 [%step, %steps.head], [%step.next, %finish.after]
+  %done = phi i64 [%step, %steps.head], [%step, %regions.check], [%step, %step.end], [%step.next, %finish.after]
   br i1 %pool, label %note, label %count
 note:                                             ; for `invite`: when the pool was last used, and a step's time
   %last = {NOW}
