@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+import numpy as np
+
 from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
 
@@ -349,21 +351,29 @@ class Schedule:
                 if not region.parallel and len(task.steps) > 0:
                     time += 1
             time += 1
-        placed: list[tuple[int, int, int, int]] = []
         arena = [b for b in self.buffers if b.kind == "arena" and b.number in first]
         self.total_bytes = sum(b.bytes for b in arena)
-        for buffer in sorted(arena, key=lambda b: (-b.bytes, b.number)):
+        lives = np.empty((4, len(arena)), np.int64)  # first use, last use, offset and end of the buffers placed so far
+        for count, buffer in enumerate(sorted(arena, key=lambda b: (-b.bytes, b.number))):
             size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
             begin, end = first[buffer.number], last[buffer.number]
-            taken = sorted((o, o + n) for o, n, start, stop in placed if start <= end and begin <= stop)
-            offset = 0
-            for low, high in taken:
-                if low - offset >= size:
-                    break
-                offset = max(offset, high)
-            placed.append((offset, size, begin, end))
+            placed = lives[:, :count]
+            taken = placed[2:, (placed[0] <= end) & (placed[1] >= begin)]
+            offset = _first_gap(taken[:, np.argsort(taken[0])], size)
+            lives[:, count] = (begin, end, offset, offset + size)
             self.offsets[buffer.number] = offset
             self.arena_bytes = max(self.arena_bytes, offset + size)
+
+
+def _first_gap(taken: np.ndarray, size: int) -> int:
+    """The lowest offset at which `size` bytes are free, given (offsets, ends) in the order of offsets."""
+    if not taken.shape[1]:
+        return 0
+    ends = np.maximum.accumulate(taken[1])
+    fits = np.flatnonzero(taken[0] - np.concatenate(([0], ends[:-1])) >= size)
+    if len(fits):
+        return int(ends[fits[0] - 1]) if fits[0] else 0
+    return int(ends[-1])
 
 
 def _checks(kernel: Kernel) -> bool:

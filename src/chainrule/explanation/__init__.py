@@ -9,7 +9,8 @@ from typing import Any
 from .. import runtime
 from ..backends.cpu import toolchain
 from ..backends.cpu.codegen import kernel_module
-from ..capture import Compiled, CompiledFunction
+from ..capture import CompiledFunction
+from ..compiled import Compiled
 from ..compiler.code import optimisation
 from ..compiler.schedule import ALIGNMENT
 from ..errors import ConfigError

@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..capture import Compiled, _argument, _captured_names
+from ..arguments import argument_array
+from ..capture import captured_names
+from ..compiled import Compiled
 from ..dtypes import uint64
 from ..graph.node import Node
 from ..ops.base import Credit
@@ -133,7 +135,7 @@ def _captured(function: Callable[..., Any] | None) -> list[tuple[str, Any]]:
     if function is None:
         return []
     values = []
-    for is_global, place, name in _captured_names(function):
+    for is_global, place, name in captured_names(function):
         values.append((name, place[name] if is_global else place.cell_contents))
     owner = getattr(function, "__self__", None)
     if owner is not None:
@@ -156,7 +158,7 @@ def named_arguments(function: Callable[..., Any], args: tuple, kwargs: dict[str,
     found = []
     for name, value in pairs:
         paths, leaves, _ = tree_flatten_with_path(value, name)
-        found += [(path, leaf) for path, leaf in zip(paths, leaves) if _argument(leaf) is not None]
+        found += [(path, leaf) for path, leaf in zip(paths, leaves) if argument_array(leaf) is not None]
     return found
 
 

@@ -12,7 +12,8 @@ done already, or belong to another thread's range, are computed as well but not 
 from __future__ import annotations
 
 from ..base import Value
-from .emit import BodyCode, Function, Int, Point
+from .bodies import BodyCode, Point
+from .emit import Function, Int
 from .emit import llvm_type as element_type
 from .loops import axis_range
 from .toolchain import Target

@@ -21,8 +21,8 @@ Program   0 ``regions*``, 1 ``num_regions``, 2 ``advances*``, 3 ``num_advances``
 
 ``i64 run(Program*, i64 num_steps, Control*, i64 num_threads)`` gives the number of steps it ran. A step runs the
 regions in order and then advances the pointers. The run ends early if ``status[0]`` is not
-0 (before the next task or region; the step does not count, and nothing runs until the status is reset), or when the time
-for one block is over.
+0 (before the next task or region; the step does not count, and nothing runs until the status is reset), or when the
+time for one block is over.
 With a null control block everything runs on the calling thread. The control block, the work-sharing protocol and the
 workers are described in `pool`.
 

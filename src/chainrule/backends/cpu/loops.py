@@ -9,7 +9,8 @@ from __future__ import annotations
 from ...compiler.kernel import LANES, Kernel
 from ...dtypes import DType, bool_, int64, uint32
 from ..base import ScalarBuilder, Value
-from .emit import BodyCode, Function, Int, Point
+from .bodies import BodyCode, Point
+from .emit import Function, Int
 from .emit import llvm_type as element_type
 
 #: vectors that one loop over a reduced axis carries

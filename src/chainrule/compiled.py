@@ -1,0 +1,295 @@
+"""`Compiled`: one program of a compiled function, with the state that it reads and writes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import runtime
+from .compiler.program import Program, address, aligned_empty
+from .dtypes import as_dtype
+from .errors import CompileError
+from .graph.node import Node, locate, topological
+from .ops.base import primitive
+from .tensor import NOT_STORED, Tensor, bump, state, version
+from .trace import Cell, Trace
+from .tree import tree_flatten, tree_unflatten
+
+_CONSTANT = primitive("constant")
+#: what `sys.getrefcount` gives for a node and for an array that nothing but their cell holds, inside `bind`
+_SOLE_NODE, _SOLE_ARRAY = 3, 2
+
+
+class Leaf:
+    """Where an input of the program comes from: ("arg", n), ("cell", Cell), ("lifted", getter), ("constant", array)."""
+
+    __slots__ = ("array", "cell", "getter", "kind", "number")
+
+    def __init__(self, kind: str, number: int = -1, cell: Any = None, getter: Any = None, array: Any = None):
+        self.kind = kind
+        self.number = number
+        self.cell = cell
+        self.getter = getter
+        self.array = array
+
+
+class Compiled:
+    """One program of a compiled function: its inputs, outputs, cells, and the plan."""
+
+    def __init__(self, trace: Trace, arguments: list[Node], outputs: Any, keep_grads: bool, specialise: bool):
+        self.specialise = specialise
+        leaves, self.definition = tree_flatten(outputs)
+        self.returned: list[Any] = []
+        nodes: list[Node] = []
+        for leaf in leaves:
+            if isinstance(leaf, Tensor):
+                self.returned.append(len(nodes))
+                nodes.append(leaf._node if leaf._trace is trace else trace.read(leaf))
+            else:
+                self.returned.append((leaf,))
+        self.num_returned = len(nodes)
+        self.written: list[tuple[Cell, int]] = []
+        self.dropped: list[tuple[Tensor, Any]] = []
+        self.accumulates = False
+        for cell in trace.cells.values():
+            if cell.written:
+                self._write(cell, trace, nodes, keep_grads)
+        for _, number in self.written:
+            node = nodes[number]
+            if node.op.name == "stop_gradient" and node.value is None:
+                nodes[number] = node.inputs[0]
+        inputs = {id(cell.input): Leaf("cell", cell=cell) for cell in trace.cells.values() if cell.input is not None}
+        inputs |= {id(node): Leaf("lifted", getter=getter) for getter, node in trace.lifted}
+        inputs |= {id(node): Leaf("arg", number) for number, node in enumerate(arguments)}
+        order = topological(nodes)
+        present = {id(node) for node in order}
+        first = [c.input for c, _ in self.written if c.input is not None and id(c.input) not in present]
+        self.order = first + order
+        self.nodes = nodes
+        self.leaves: list[Leaf] = []
+        place: dict[int, int] = {}
+        for node in self.order:
+            if node.value is not None or node.op.name in ("placeholder", "constant"):
+                place[id(node)] = len(self.leaves)
+                leaf = inputs.get(id(node))
+                if leaf is None:
+                    if node.value is None:
+                        raise CompileError(f"a placeholder of another trace was used\nrecorded at {node.location}")
+                    leaf = Leaf("constant", array=node.value)
+                self.leaves.append(leaf)
+        self.in_place: dict[int, int] = {}
+        for cell, number in self.written:
+            old, new = cell.input, nodes[number]
+            if old is not None and old.shape == new.shape and old.dtype is new.dtype:
+                self.in_place[number] = place[id(old)]
+        self.fresh = [(cell, number) for cell, number in self.written if number not in self.in_place]
+        # a cell that becomes another type makes another program of the next step
+        self.accumulates = self.accumulates or any(not cell.is_grad for cell, _ in self.fresh)
+        self.lifted = [(n, leaf.getter) for n, leaf in enumerate(self.leaves) if leaf.kind == "lifted"]
+        self.constants = [(n, leaf.array) for n, leaf in enumerate(self.leaves) if leaf.kind == "constant"]
+        self.arguments = [(n, leaf.number) for n, leaf in enumerate(self.leaves) if leaf.kind == "arg"]
+        changed = {self.in_place[n] for n in self.in_place}
+        self.cells = [(n, leaf.cell, n in changed) for n, leaf in enumerate(self.leaves) if leaf.kind == "cell"]
+        self.guards = trace.guards
+        self.trail = trace.trail
+        self.cell_types = [
+            (cell, cell.input.shape, cell.input.dtype, cell.tensor._leaf)
+            for cell in trace.cells.values()
+            if cell.input is not None
+        ]
+        self.grad_states = [
+            (c.tensor, _slot_state(c.initial)) for c in trace.cells.values() if c.is_grad and not c.overwritten
+        ]
+        self.scalar_values: list[Any] = []
+        self._programs: dict[Any, Any] = {}
+        self.plan: Any = None
+        self.version = -1
+
+    def _write(self, cell: Cell, trace: Trace, nodes: list[Node], keep_grads: bool) -> None:
+        if not cell.is_grad:
+            assert cell.current is not None
+            self.written.append((cell, len(nodes)))
+            nodes.append(cell.current)
+            return
+        final = cell.current_grad
+        if final is None:
+            self.dropped.append((cell.tensor, None))
+        elif cell.consumed and cell.overwritten and not keep_grads:
+            self.dropped.append((cell.tensor, NOT_STORED))
+        else:
+            node = final._node if final._trace is trace else trace.read(final)
+            self.written.append((cell, len(nodes)))
+            nodes.append(node)
+            self.accumulates = self.accumulates or not cell.overwritten
+
+    # --- validity ---------------------------------------------------------------------------------
+
+    def holds(self) -> bool:
+        """Whether everything that this program was traced under is still so."""
+        now = version()
+        if now == self.version:
+            return True
+        for getter, value in self.guards:
+            if getter() != value:
+                return False
+        for tensor, was in self.grad_states:
+            if _slot_state(tensor._grad) != was:
+                return False
+        for cell, shape, dtype, leaf in self.cell_types:
+            holder = cell.holder()
+            if holder is None or holder is NOT_STORED or cell.tensor._leaf is not leaf:
+                return False
+            node = holder._node
+            if node.shape != shape or node.dtype is not dtype:
+                return False
+        self.version = now
+        return True
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def program(self, advances: tuple[tuple[str, int, int], ...] = ()) -> Any:
+        """The program whose arguments or results, ("leaf" or "output", number, bytes), advance after each step."""
+        found = self._programs.get(advances)
+        if found is None:
+            if self.plan is None:
+                first = runtime.compile_nodes(self.order, self.nodes, self.specialise, self.in_place)
+                self.plan = first.plan
+                self._programs[()] = first
+                self.scalar_values = [value for value, _ in self.plan.scalars]
+                if not advances:
+                    return first
+            base = self._programs[()]
+            moves = []
+            for kind, number, step in advances:
+                slots = base.leaf_slots[number] if kind == "leaf" else base.output_slots[number]
+                moves += [(slot, step) for slot in slots]
+            found = self._programs[advances] = Program(self.plan, moves)
+        return found
+
+    def bind(self, program: Any, instance: Any, arguments: Sequence[Any]) -> list[Any]:
+        """Point the instance's table at the inputs; returns what has to stay alive while it runs."""
+        table, slots = instance.words_of_table, program.leaf_slots
+        alive: list[Any] = [None] * len(self.leaves)
+        pending = []
+        for _, cell, _ in self.cells:
+            holder = cell.tensor._grad if cell.is_grad else cell.tensor
+            node = holder._node
+            if node.value is None:
+                pending.append(node)
+        if pending:
+            runtime.evaluate(pending)
+            del pending
+        for number, cell, changed in self.cells:
+            holder = cell.tensor._grad if cell.is_grad else cell.tensor
+            node = holder._node
+            if changed and (sys.getrefcount(node) > _SOLE_NODE or sys.getrefcount(node.value) > _SOLE_ARRAY):
+                node = _own(holder, node)
+            alive[number] = node.value
+            where = locate(node)
+            for slot in slots[number]:
+                table[slot] = where
+        for number, argument in self.arguments:
+            alive[number] = array = arguments[argument]
+            where = address(array)
+            for slot in slots[number]:
+                table[slot] = where
+        if instance.lifted is None:
+            instance.lifted = [np.zeros((), np.float64) for _ in self.lifted]
+            for array, (number, _) in zip(instance.lifted, self.lifted):
+                for slot in slots[number]:
+                    table[slot] = address(array)
+            for number, array in self.constants:
+                for slot in slots[number]:
+                    table[slot] = address(array)
+        for array, (number, getter) in zip(instance.lifted, self.lifted):
+            array[()] = getter()
+            alive[number] = array
+        for number, array in self.constants:
+            alive[number] = array
+        return alive
+
+    def execute(
+        self, arguments: Sequence[Any], steps: int, stacked: Sequence[np.ndarray | None], start: int, moves: tuple = ()
+    ) -> list[np.ndarray]:
+        """Run `steps` steps; outputs that `stacked` has an array for go to its rows from `start` on."""
+        advances = list(moves)
+        if steps > 1 or moves:
+            for number, array in enumerate(stacked):
+                if array is not None:
+                    advances.append(("output", number, array.strides[0]))
+        program = self.program(tuple(advances))
+        instance = program.acquire()
+        try:
+            alive = self.bind(program, instance, arguments)
+            outputs: list[np.ndarray] = []
+            for number, (shape, dtype) in enumerate(program.plan.outputs):
+                if number in self.in_place:
+                    outputs.append(alive[self.in_place[number]])
+                    continue
+                target = stacked[number] if number < len(stacked) else None
+                if target is None:
+                    array = aligned_empty(shape, dtype.numpy)
+                else:
+                    array = target[start : start + 1].reshape(shape)
+                outputs.append(array)
+                where = address(array)
+                for slot in program.output_slots[number]:
+                    instance.words_of_table[slot] = where
+            instance.set_scalars(self.scalar_values, program.floating)
+            program.execute(instance, alive, outputs, steps)
+        finally:
+            program.release(instance)
+        for cell, number in self.fresh:
+            array = outputs[number]
+            array.flags.writeable = False
+            node = Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array)
+            if cell.is_grad:
+                cell.tensor._grad = _outside(node)
+            else:
+                cell.tensor._node = cell.tensor._leaf_node(node) if cell.tensor._leaf else node
+            bump()
+        for tensor, slot in self.dropped:
+            if tensor._grad is not slot:
+                tensor._grad = slot
+                bump()
+        return outputs
+
+    def results(self, outputs: Sequence[np.ndarray]) -> Any:
+        """What the function returns, given the values of its outputs."""
+        leaves = []
+        for entry in self.returned:
+            if isinstance(entry, tuple):
+                leaves.append(entry[0])
+            else:
+                array = outputs[entry]
+                if array.flags.writeable:
+                    array.flags.writeable = False
+                leaves.append(Tensor(Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array)))
+        return tree_unflatten(self.definition, leaves)
+
+
+def _slot_state(grad: Any) -> str:
+    return "empty" if grad is None else "not stored" if grad is NOT_STORED else "there"
+
+
+def _outside(node: Node) -> Tensor:
+    trace, state.trace = state.trace, None
+    try:
+        return Tensor(node)
+    finally:
+        state.trace = trace
+
+
+def _own(holder: Tensor, node: Node) -> Node:
+    """Give `holder` storage of its own, since something else holds what it has."""
+    value = node.value
+    assert value is not None
+    array = aligned_empty(value.shape, value.dtype)
+    array[...] = value
+    array.flags.writeable = False
+    fresh = Node(_CONSTANT, (), node.shape, node.dtype, array, False, node.where)
+    holder._node = holder._leaf_node(fresh) if holder._leaf else fresh
+    return holder._node
