@@ -15,7 +15,7 @@ from ..base import Value
 from .bodies import BodyCode, Point
 from .emit import Function, Int
 from .emit import llvm_type as element_type
-from .loops import axis_range
+from .loops import always_masked, axis_range
 from .toolchain import Target
 
 UNROLL = 1
@@ -104,17 +104,14 @@ class Contraction:
         f, lanes = self.f, self.lanes
         size = f.size(self.axis_n)
 
-        def panel(start: Int, width: int, masked: Int | None) -> None:
-            self._panel(point, a, b, partial, low, high, start, width, masked)
+        def panel(start: Int, width: int, rest: Int | None = None) -> None:
+            counts: list[Int | None] = [None] * width
+            if rest is not None:
+                counts[-1] = rest
+            self._panel(point, a, b, partial, low, high, start, counts)
 
         if not isinstance(size, int):
-            widest = self.panels[0]
-            span = widest * lanes
-            whole = f.mul(f.let(f"udiv i64 {size}, {span}"), span)
-            with f.loop(0, whole, span) as loop:
-                panel(loop.index, widest, None)
-            with f.loop(whole, size, lanes) as loop:
-                panel(loop.index, 1, f.minimum(f.sub(size, loop.index), lanes))
+            self._generic_columns(point, a, b, partial, low, high, size)
             return
         rest = size % lanes
         start = position = 0
@@ -128,24 +125,43 @@ class Contraction:
             whole = count - 1 if last else count
             end = start + whole * width * lanes
             if whole == 1:
-                panel(start, width, None)
+                panel(start, width)
             elif whole:
                 with f.loop(start, end, width * lanes) as loop:
-                    panel(loop.index, width, None)
+                    panel(loop.index, width)
             if last:
                 panel(end, width, rest)
             start += count * width * lanes
 
-    def _panel(self, point, a, b, partial, low, high, start: Int, width: int, masked: Int | None) -> None:
+    def _generic_columns(self, point, a, b, partial, low, high, size: str) -> None:
+        """All panels where the number of columns is an argument."""
+        f, lanes, width = self.f, self.lanes, self.panels[0]
+        span = width * lanes
+        if always_masked(f):
+            with f.loop(0, size, span) as loop:
+                left = [f.sub(f.sub(size, loop.index), j * lanes) for j in range(width)]
+                counts = [f.maximum(f.minimum(count, lanes), 0) for count in left]
+                self._panel(point, a, b, partial, low, high, loop.index, counts)
+            return
+        whole = f.mul(f.let(f"udiv i64 {size}, {span}"), span)
+        with f.loop(0, whole, span) as loop:
+            self._panel(point, a, b, partial, low, high, loop.index, [None] * width)
+        with f.loop(whole, size, lanes) as loop:
+            count = f.minimum(f.sub(size, loop.index), lanes)
+            self._panel(point, a, b, partial, low, high, loop.index, [count])
+
+    def _panel(self, point, a, b, partial, low, high, start: Int, counts: list[Int | None]) -> None:
+        """A panel of vectors from column `start` on; ``counts[j]`` columns of vector j are in use, None: all."""
         f = self.f
+        masks = [None if count is None else f.mask(count, self.lanes) for count in counts]
         if not self.blocked:
-            self._tiles(point, a, b, partial, low, high, start, width, masked, 0, self.length)
+            self._tiles(point, a, b, partial, low, high, start, masks, 0, self.length)
             return
         with f.loop(0, self.length, f.extra(1)) as loop:
             stop = f.minimum(f.add(loop.index, f.extra(1)), self.length)
-            self._tiles(point, a, b, partial, low, high, start, width, masked, loop.index, stop)
+            self._tiles(point, a, b, partial, low, high, start, masks, loop.index, stop)
 
-    def _tiles(self, point, a, b, partial, low, high, start, width, masked, first, last) -> None:
+    def _tiles(self, point, a, b, partial, low, high, start, masks, first, last) -> None:
         """All register tiles of a panel. Each ends at `high` or before and begins at row 0 or after."""
         f, rows = self.f, self.rows
         edge = f.sub(high, rows)
@@ -153,16 +169,16 @@ class Contraction:
             top = f.maximum(f.minimum(loop.index, edge), 0)
             done = f.sub(loop.index, top)
             end = f.minimum(f.sub(high, top), rows)
-            self._tile(point, a, b, partial, top, (done, end), start, width, masked, first, last)
+            self._tile(point, a, b, partial, top, (done, end), start, masks, first, last)
 
-    def _tile(self, point, a, b, partial, top, written, start, width, masked, first, last) -> None:
+    def _tile(self, point, a, b, partial, top, written, start, masks, first, last) -> None:
         """One register tile: rows top.., vectors start.. of this panel, k from first to last.
 
         Only the rows `written` (from, to) of the tile are new; the others may not even be there yet.
         """
         f, lanes, rows = self.f, self.lanes, self.rows
         zero = f.builder(lanes).const(0, self.dtype).ref
-        mask = None if masked is None or self.packed else f.mask(masked, lanes)
+        width = len(masks)
         a_top = self._step(a, 0, self.axis_m, top)
         a_k, b_k = f.stride(0, self.axis_n + 1), f.stride(1, self.axis_n + 1)
         if self.packed:
@@ -182,7 +198,7 @@ class Contraction:
             vectors = []
             for j, column in enumerate(columns):
                 pointer = f.advance(column, self.dtype, k_b)
-                vectors.append(f.load(pointer, self.dtype, 1, lanes, mask if j == width - 1 else None))
+                vectors.append(f.load(pointer, self.dtype, 1, lanes, None if self.packed else masks[j]))
             result = []
             for i in range(rows):
                 scalar = f.let(f"load {self.element}, ptr {f.advance(a_here, self.dtype, a_rows[i])}")
@@ -206,7 +222,7 @@ class Contraction:
             with f.loop(whole, last, 1, [(self.vector, t) for t in loop.values]) as rest:
                 rest.next = step(rest.index, rest.values)
             totals = rest.values
-        self._finish(point, partial, top, written, start, width, masked, first, last, totals)
+        self._finish(point, partial, top, written, start, masks, first, last, totals)
 
     def _multiply_add(self, builder, a: Value, b: Value, total: str) -> str:
         c = Value(total, self.dtype)
@@ -214,10 +230,10 @@ class Contraction:
             return builder.fma(a, b, c).ref
         return builder.add(builder.mul(a, b), c).ref
 
-    def _finish(self, point, partial, top, written, start, width, masked, first, last, totals) -> None:
+    def _finish(self, point, partial, top, written, start, masks, first, last, totals) -> None:
         """The tile, by way of the stack, through partial sums and epilogue, for the rows `written`."""
         f, lanes, body = self.f, self.lanes, self.f.kernel.body
-        bytes_ = self.dtype.itemsize * lanes
+        bytes_, width = self.dtype.itemsize * lanes, len(masks)
         for number, total in enumerate(totals):
             place = f.advance("%tile", self.dtype, number * lanes)
             f.line(f"store {self.vector} {total}, ptr {place}, align {bytes_}")
@@ -230,9 +246,8 @@ class Contraction:
                 column = f.add(start, j * lanes)
                 place = f.advance(line, self.dtype, j * lanes)
                 raw = f.let(f"load {self.vector}, ptr {place}, align {bytes_}")
-                mask = f.mask(masked, lanes) if masked is not None and j == width - 1 else None
                 there = here.moved(self.axis_n, column, body)
-                there.mask = mask
+                there.mask = mask = masks[j]
                 value = Value(raw, self.dtype)
                 if partial_row is None:
                     self._epilogue(here, there, value)

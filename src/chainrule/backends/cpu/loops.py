@@ -6,6 +6,8 @@ compiler/trees.py from shapes alone; the code here follows them for any layout.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...compiler.kernel import LANES, Kernel
 from ...dtypes import DType, bool_, int64, uint32
 from ..base import ScalarBuilder, Value
@@ -47,22 +49,44 @@ def axis_range(f: Function, axis: int) -> tuple[Int, Int]:
     return f.mul("%lo", scale), f.mul("%hi", scale)
 
 
+def always_masked(f: Function) -> bool:
+    """Whether every vector of a kernel is masked, whole ones too: one copy of the code instead of two.
+
+    A generic kernel is wanted at once, and on targets with mask registers a mask costs next to nothing.
+    """
+    return not f.kernel.baked and f.target.vector_bits >= 512
+
+
 def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int) -> None:
     """Run `code` for begin..end of its vector axis, `LANES` at a time, the last ones masked."""
-    body, axis, width = code.body, code.vector, point.width
     code.hoist(point)
-    full = whole_vectors(f, begin, end, width)
+
+    def at(index: Int, count: Int | None) -> None:
+        here = point.moved(code.vector, index, code.body)
+        if count is not None:
+            here.mask = f.mask(count, point.width)
+        code.run(here)
+
+    each_vector(f, begin, end, at)
+
+
+def each_vector(f: Function, begin: Int, end: Int, at: Callable[[Int, Int | None], None]) -> None:
+    """``at(index, lanes in use)`` for the vectors of begin..end; None means all lanes."""
+    if always_masked(f):
+        with f.loop(begin, end, LANES) as loop:
+            at(loop.index, f.minimum(f.sub(end, loop.index), LANES))
+        return
+    full = whole_vectors(f, begin, end, LANES)
     if not (isinstance(full, int) and full == begin):
-        with f.loop(begin, full, width) as loop:
-            code.run(point.moved(axis, loop.index, body))
+        with f.loop(begin, full, LANES) as loop:
+            at(loop.index, None)
     rest = f.sub(end, full)
     if isinstance(rest, int):
         if rest:
-            _masked(f, code, point, full, rest)
+            at(full, rest)
         return
-    some = f.let(f"icmp sgt i64 {rest}, 0")
-    with f.when(some):
-        _masked(f, code, point, full, rest)
+    with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
+        at(full, rest)
 
 
 def whole_vectors(f: Function, begin: Int, end: Int, width: int) -> Int:
@@ -71,12 +95,6 @@ def whole_vectors(f: Function, begin: Int, end: Int, width: int) -> Int:
     if isinstance(span, int):
         return f.add(begin, span // width * width)
     return f.add(begin, f.let(f"and i64 {span}, {-width}"))
-
-
-def _masked(f: Function, code: BodyCode, point: Point, start: Int, count: Int) -> None:
-    last = point.moved(code.vector, start, code.body)
-    last.mask = f.mask(count, point.width)
-    code.run(last)
 
 
 # --- reductions -----------------------------------------------------------------------------------
@@ -147,23 +165,31 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
     wide, narrow = f.builder(LANES), f.builder(1)
     start_wide, start_narrow = wide.const(identity(name, dtype), dtype), narrow.const(identity(name, dtype), dtype)
     vector, element = wide.llvm_type(dtype), element_type(dtype)
+
+    def added(total: str, index: Int, count: Int | None) -> str:
+        here = inner.moved(reduced, index, kernel.inner)
+        if count is not None:
+            here.mask = f.mask(count, LANES)
+        given = code.run(here)[value].ref
+        if count is not None:
+            given = f.let(f"select <{LANES} x i1> {here.mask}, {vector} {given}, {vector} {start_wide.ref}")
+        return combine(wide, name, Value(total, dtype), Value(given, dtype)).ref
+
     with f.loop(0, length, block, [(element, start_narrow.ref)]) as blocks:
         stop = f.minimum(f.add(blocks.index, block), length)
-        full = whole_vectors(f, blocks.index, stop, LANES)
+        masked = always_masked(f)
+        full = stop if masked else whole_vectors(f, blocks.index, stop, LANES)
         with f.loop(blocks.index, full, LANES, [(vector, start_wide.ref)]) as loop:
-            element_value = code.run(inner.moved(reduced, loop.index, kernel.inner))[value]
-            loop.next = [combine(wide, name, Value(loop.values[0], dtype), element_value).ref]
-        before = f.block
-        rest = f.sub(stop, full)
-        some = f.let(f"icmp sgt i64 {rest}, 0")
-        with f.when(some):
-            last = inner.moved(reduced, full, kernel.inner)
-            last.mask = f.mask(rest, LANES)
-            element_value = code.run(last)[value]
-            kept = f.let(f"select <{LANES} x i1> {last.mask}, {vector} {element_value.ref}, {vector} {start_wide.ref}")
-            added = combine(wide, name, Value(loop.values[0], dtype), Value(kept, dtype)).ref
-            inside = f.block
-        total = f.let(f"phi {vector} [ {loop.values[0]}, %{before} ], [ {added}, %{inside} ]")
+            count = f.minimum(f.sub(stop, loop.index), LANES) if masked else None
+            loop.next = [added(loop.values[0], loop.index, count)]
+        total = loop.values[0]
+        if not masked:
+            before = f.block
+            rest = f.sub(stop, full)
+            with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
+                more = added(total, full, rest)
+                inside = f.block
+            total = f.let(f"phi {vector} [ {total}, %{before} ], [ {more}, %{inside} ]")
         one = pairwise(f, name, total, dtype)
         blocks.next = [combine(narrow, name, Value(blocks.values[0], dtype), one).ref]
     BodyCode(f, kernel.body, reduced).run(outer, Value(blocks.values[0], dtype))
@@ -191,7 +217,6 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
     kernel = f.kernel
     axis = kernel.vector
     begin, end = axis_range(f, axis)
-    full = whole_vectors(f, begin, end, LANES)
     plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin")
     together = TOGETHER if kernel.baked and plain else 1
 
@@ -205,20 +230,12 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
             pairs.append((here, there))
         work(f, pairs)
 
-    first = begin
     if together > 1:
         first = whole_vectors(f, begin, end, LANES * together)
         with f.loop(begin, first, LANES * together) as loop:
             at(loop.index, together)
-    with f.loop(first, full, LANES) as loop:
-        at(loop.index, 1)
-    rest = f.sub(end, full)
-    if isinstance(rest, int):
-        if rest:
-            at(full, 1, rest)
-        return
-    with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
-        at(full, 1, rest)
+        begin = first
+    each_vector(f, begin, end, lambda index, count: at(index, 1, count))
 
 
 def _reduction_length(f: Function) -> Int:
