@@ -17,9 +17,11 @@ import numpy as np
 
 from . import config
 from .backends import interpreter
+from .dtypes import float32
 from .errors import PlaceholderError
 from .graph.node import Node, topological
-from .ops.leaf import CONSTANT
+from .ops.base import emit
+from .ops.leaf import CONSTANT, placeholder
 
 #: programs that are kept, and runs after which one is compiled for its very shapes
 MAXIMUM_PROGRAMS = 1024
@@ -158,11 +160,15 @@ def compile_nodes(
     """A `Program` for `outputs`; see `compiler.plan.make_plan` for the arguments."""
     from .backends.cpu import toolchain
     from .backends.cpu.contract import CpuTiles
-    from .compiler.code import prepare
+    from .compiler.code import addresses_of, prepare
     from .compiler.plan import make_plan
     from .compiler.program import Program
     from .threads import get_num_threads
 
-    prepare()
     tiles = CpuTiles(toolchain.host())
+    if prepare():
+        # The generic matrix product, the largest function that uncompiled code meets, comes with the driver.
+        x, w = placeholder(0, (2, 3), float32), placeholder(1, (2, 3), float32)
+        product = emit("contract", x, w, attributes=((0, 2), (1, 2), (0, 1)))
+        addresses_of(make_plan([x, w, product], [product], tiles, 1, baked=False))
     return Program(make_plan(order, outputs, tiles, get_num_threads(), in_place, baked), advances)

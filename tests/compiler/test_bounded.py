@@ -135,10 +135,13 @@ def test_memory_that_waits_for_the_next_call_is_bounded(monkeypatch):
         warnings.simplefilter("ignore")
         results = [f(np.full((8, n), 0.5, np.float32)).numpy() for n in range(200, 240, 2)]
     assert 0 < idle._bytes <= 1 << 20
-    kept = sum(i.arena.nbytes for entry in f.programs for p in entry._programs.values() for i in p._free)
-    assert kept == idle._bytes == sum(i.arena.nbytes for i, _ in idle._waiting.values())
+    kept = sum(i.arena.nbytes for entry in f.programs for p in entry._programs.values() for i in p.idle)
+    assert kept == idle._bytes == sum(size for _, _, size in idle._waiting.values())
     again = [f(np.full((8, n), 0.5, np.float32)).numpy() for n in range(200, 240, 2)]
     assert all(a.tobytes() == b.tobytes() for a, b in zip(results, again))
+    del f
+    gc.collect()
+    assert idle._bytes == 0  # a program that goes takes its memory with it
 
 
 @pytest.mark.parametrize("shape", [(300, 301), (1100, 1000)])

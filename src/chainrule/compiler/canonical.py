@@ -220,6 +220,8 @@ class Canonical:
     def _product(self, a: Item, b: Item, op: Any) -> Item:
         """The matrix product of (batch,) m, k and (batch,) k, n."""
         a, b = self._in_memory(a), self._in_memory(b)
+        if a.shape[-1] == 0:
+            return self._full(0, (*a.shape[:-1], b.shape[-1]), a.dtype, False)
         key = ("bmm", id(a), id(b))
         item = self._known.get(key)
         if item is None:

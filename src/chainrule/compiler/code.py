@@ -26,19 +26,20 @@ def addresses_of(plan: Plan) -> list[int]:
         return [_addresses[key] for key in plan.keys]
 
 
-def prepare() -> None:
-    """Load the driver, from the disk cache if it is there."""
+def prepare() -> bool:
+    """Load the driver, from the disk cache if it is there; False if this process has it already."""
     if driver.loaded():
-        return
+        return False
     entry = hashlib.sha256(driver_ir.text(toolchain.host().architecture).encode()).hexdigest()
     code = cache.read(entry)
     if code is not None:
         with contextlib.suppress(CompileError):
             driver.load(code)
-            return
+            return True
     code = driver.compile_driver()
     cache.write(entry, code)
     driver.load(code)
+    return True
 
 
 def _provide(missing: list[tuple[str, Kernel]]) -> None:

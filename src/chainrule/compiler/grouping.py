@@ -43,8 +43,9 @@ class Group:
 class Grouping:
     """Groups of all items, in an order that respects dependencies after `ordered`."""
 
-    def __init__(self, items: list[Item], views: Views, outputs: list[Item]):
+    def __init__(self, items: list[Item], views: Views, outputs: list[Item], fuse_products: bool = True):
         self.views = views
+        self._fuse_products = fuse_products
         self.groups: list[Group | None] = []
         self.of: dict[int, Group] = {}
         self._outputs = {item.index for item in outputs}
@@ -133,6 +134,8 @@ class Grouping:
 
     def _joinable(self, group: Group, item: Item) -> bool:
         if group.shape != item.shape or len(group.items) >= MAXIMUM_ITEMS or group.kind not in ("map", "reduce", "bmm"):
+            return False
+        if group.kind == "bmm" and not self._fuse_products:
             return False
         last = group.anchor
         return group.kind == "map" or last is None or last.shape == item.shape

@@ -57,7 +57,7 @@ class Lowering:
         self.tiles = tiles
         self.baked = baked
         self.views = Views(graph.items)
-        self.grouping = Grouping(graph.items, self.views, graph.outputs)
+        self.grouping = Grouping(graph.items, self.views, graph.outputs, fuse_products=baked)
         self.buffers: list[Buffer] = []
         self.steps: list[Step] = []
         self.checks: list[tuple[str, str]] = []
@@ -130,7 +130,7 @@ class Lowering:
         elif group.kind == "reduce":
             self._reduce(group)
         elif group.kind == "bmm":
-            self._contract(group)
+            self._contract(group) if self.baked else self._product(group)
         elif group.kind == "copy":
             self._copy(group)
         elif group.kind == "assemble":
@@ -369,6 +369,37 @@ class Lowering:
         extra = tuple(bodies.extra)
         kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=extra, static=static, baked=self.baked)
         self._add(kernel, sizes[0] if sizes[0] > 1 else 0, self._label([item, *group.items]))
+
+    def _product(self, group: Group) -> None:
+        """A generic contraction: one function for every product, whose result is only stored."""
+        item = group.anchor
+        assert item is not None
+        a, b = item.inputs
+        if 0 in item.shape:
+            return
+        batched = len(item.shape) == 3
+        view_a, view_b = self.views[a], self.views[b]
+        n, k = item.shape[-1], a.shape[-1]
+        lanes = self.tiles.lanes(item.dtype.itemsize)
+        rows, panels = self.tiles.tile(item.dtype.itemsize, 0, item.shape[-2])
+        b_k, b_n = view_b.strides[-2:]
+        source, offset, lead, vector = self.buffer(view_b.base).number, view_b.offset, view_b.strides[:-2], lanes
+        if b_n != 1 and n > 1:
+            source = self._pack(item.dtype, source, offset, lead, (b_k, b_n), k, n, lanes, item.shape)
+            vectors = -(-n // lanes)
+            offset, vector, b_k = 0, k * lanes, lanes
+            lead = (vectors * k * lanes,) if batched else ()
+        a_m, a_k = view_a.strides[-2:]
+        accesses = [
+            Access(self.buffer(view_a.base).number, item.dtype, view_a.offset, (*view_a.strides[:-2], a_m, 0, a_k)),
+            Access(source, item.dtype, offset, (*lead, 0, vector, b_k)),
+            Access(self.buffer(item).number, item.dtype, 0, contiguous(item.shape)),
+        ]
+        static = (batched, lanes, rows, panels, True, True, 0)
+        extra = (k, contraction_block(k))
+        axis_n = len(item.shape) - 1
+        kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
+        self._add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
 
     def _pack(self, dtype, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape) -> int:
         """A kernel that copies b into panels of vectors; returns the buffer's number."""

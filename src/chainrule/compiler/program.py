@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -100,30 +101,42 @@ class Instance:
 
 
 class _Idle:
-    """Large instances that wait for the next call of their program: the oldest are dropped beyond `IDLE_BYTES`."""
+    """Large instances that wait for the next call of their program: the oldest are dropped beyond `IDLE_BYTES`.
+
+    Their programs hold them; a program that goes takes its instances with it.
+    """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[int, tuple[Instance, list[Instance]]] = OrderedDict()
+        self._waiting: OrderedDict[int, tuple[weakref.ref[Instance], weakref.ref[Program], int]] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a reference may die, and `_drop` be called, at any moment
 
-    def add(self, instance: Instance, free: list[Instance]) -> None:
-        """`instance` has been put into its program's list `free`."""
+    def add(self, instance: Instance, program: Program) -> None:
+        """`instance` has been given back to `program`."""
+        number = id(instance)
         with self._lock:
-            if id(instance) not in self._waiting:  # else another call took it and gave it back in between
-                self._waiting[id(instance)] = instance, free
+            if number not in self._waiting:  # else another call took it and gave it back in between
+                gone = weakref.ref(instance, lambda _: self._drop(number))
+                self._waiting[number] = gone, weakref.ref(program), instance.arena.nbytes
                 self._bytes += instance.arena.nbytes
             while self._bytes > IDLE_BYTES:
-                _, (oldest, others) = self._waiting.popitem(last=False)
-                self._bytes -= oldest.arena.nbytes
-                with contextlib.suppress(ValueError):  # a call has just taken it
-                    others.remove(oldest)
+                oldest = next(iter(self._waiting))
+                instance_of, home, _ = self._waiting[oldest]
+                self._drop(oldest)
+                owner, dropped = home(), instance_of()
+                if owner is not None and dropped is not None:
+                    with contextlib.suppress(ValueError):  # a call has just taken it
+                        owner.idle.remove(dropped)
 
     def remove(self, instance: Instance) -> None:
         """`instance` is taken for a call."""
+        self._drop(id(instance))
+
+    def _drop(self, number: int) -> None:
         with self._lock:
-            if self._waiting.pop(id(instance), None) is not None:
-                self._bytes -= instance.arena.nbytes
+            found = self._waiting.pop(number, None)
+            if found is not None:
+                self._bytes -= found[2]
 
 
 _idle = _Idle()
@@ -147,13 +160,13 @@ class Program:
                 self.leaf_slots[b.index].append(b.number)
             elif b.kind == "output":
                 self.output_slots[b.index].append(b.number)
-        self._free: list[Instance] = []
+        self.idle: list[Instance] = []
         self._lock = threading.Lock()
 
     def acquire(self) -> Instance:
         """An instance that no other call uses."""
         with self._lock:
-            instance = self._free.pop() if self._free else None
+            instance = self.idle.pop() if self.idle else None
         if instance is None:
             return Instance(self)
         if self.plan.arena_bytes >= LARGE:
@@ -162,11 +175,11 @@ class Program:
 
     def release(self, instance: Instance) -> None:
         with self._lock:
-            if len(self._free) >= 4:
+            if len(self.idle) >= 4:
                 return
-            self._free.append(instance)
+            self.idle.append(instance)
         if self.plan.arena_bytes >= LARGE:
-            _idle.add(instance, self._free)
+            _idle.add(instance, self)
 
     def run(self, leaves: Sequence[np.ndarray], scalars: Sequence[Any]) -> list[np.ndarray]:
         """Evaluate: `leaves` are C-contiguous arrays; returns new read-only arrays."""

@@ -66,6 +66,10 @@ class Contraction:
     ``static = (batched, lanes, rows, panels, packed, blocked, unrolled k)``; ``extra = (K, block of k, ...)``;
     accesses 0 and 1 are a and b with the stride of k last, access 2 the partial sums if blocked.
     Sizes are (batch,) m, n. A packed b has the layout [vector of n][k][lane].
+
+    A generic contraction has no epilogue: one function serves every product of a dtype, packed or not, of any length.
+    Its access 1 has the distance of two vectors of columns as its stride of n, and its access 2 is the result itself,
+    in which partial sums are kept.
     """
 
     def __init__(self, f: Function):
@@ -77,6 +81,7 @@ class Contraction:
         self.dtype = kernel.accesses[0].dtype
         self.element = element_type(self.dtype)
         self.vector = f.builder(self.lanes).llvm_type(self.dtype)
+        self.plain = not kernel.baked
         self.length = self.unrolled or f.extra(0)
         widest = max(self.panels, default=1)
         f.entry.append(f"  %tile = alloca [{self.rows * widest * self.lanes} x {self.element}], align 64")
@@ -181,14 +186,19 @@ class Contraction:
         width = len(masks)
         a_top = self._step(a, 0, self.axis_m, top)
         a_k, b_k = f.stride(0, self.axis_n + 1), f.stride(1, self.axis_n + 1)
-        if self.packed:
+        if self.plain:
+            vector = f.let(f"udiv i64 {start}, {lanes}")
+            columns = [
+                f.advance(b, self.dtype, f.mul(f.add(vector, j), f.stride(1, self.axis_n))) for j in range(width)
+            ]
+        elif self.packed:
             vector = f.let(f"udiv i64 {start}, {lanes}") if isinstance(start, str) else start // lanes
             spans = [f.mul(f.mul(f.add(vector, j), f.extra(0)), lanes) for j in range(width)]
             columns = [f.advance(b, self.dtype, span) for span in spans]
             b_k = lanes
         else:
             columns = [f.advance(b, self.dtype, f.add(start, j * lanes)) for j in range(width)]
-        bottom = rows - 1 if f.kernel.baked else f.sub(f.sub(f.size(self.axis_m), top), 1)
+        bottom = rows - 1 if not self.plain else f.sub(f.sub(f.size(self.axis_m), top), 1)
         a_rows = [f.mul(f.stride(0, self.axis_m), f.minimum(i, bottom)) for i in range(rows)]
 
         def step(k: Int, totals: list[str]) -> list[str]:
@@ -198,7 +208,8 @@ class Contraction:
             vectors = []
             for j, column in enumerate(columns):
                 pointer = f.advance(column, self.dtype, k_b)
-                vectors.append(f.load(pointer, self.dtype, 1, lanes, None if self.packed else masks[j]))
+                mask = masks[j] if self.plain or not self.packed else None
+                vectors.append(f.load(pointer, self.dtype, 1, lanes, mask))
             result = []
             for i in range(rows):
                 scalar = f.let(f"load {self.element}, ptr {f.advance(a_here, self.dtype, a_rows[i])}")
@@ -258,6 +269,8 @@ class Contraction:
                 fresh = f.let(f"icmp eq i64 {first}, 0")
                 kept = f.let(f"select i1 {fresh}, {self.vector} {value.ref}, {self.vector} {total.ref}")
                 f.store(Value(kept, self.dtype), pointer, 1, lanes, mask)
+                if self.plain:
+                    continue
                 with f.when(f.let(f"icmp eq i64 {last}, {self.length}")):
                     self._epilogue(here, there, Value(kept, self.dtype))
 
