@@ -1,8 +1,8 @@
 """``python -m benchmarks matmul``: matrix products on one thread, in % of the measured peak.
 
 Each shape in the three transpositions that training needs: the forward product ``x @ w``, the weights' gradient
-``x.T @ g`` and the inputs' gradient ``g @ w.T``. Eight products with the same right operand make a call, so that the
-cost of the call is shared.
+``x.T @ g`` and the inputs' gradient ``g @ w.T``. Eight products with the same right operand, written over eight results
+that exist already, make a step; four steps make a call, so that the cost of the call is shared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import statistics
 import time
 
 SHAPES = ((128, 784, 512), (128, 512, 512))
-PRODUCTS = 8
+PRODUCTS, STEPS = 8, 4
 
 
 def _operands(m: int, k: int, n: int, kind: str):
@@ -59,26 +59,47 @@ def main(arguments: list[str]) -> None:
     for m, k, n in SHAPES:
         for kind in ("x @ w", "x.T @ g", "g @ w.T"):
             lefts, right, product = _operands(m, k, n, kind)
-            compiled = cr.compile(lambda b, *many, product=product: tuple(product(a, b) for a in many))
             ours = [cr.asarray(a) for a in lefts]
             right_ours = cr.asarray(right)
-            calls = {
-                "chainrule": lambda f=compiled, r=right_ours, o=ours: [t.numpy() for t in f(r, *o)],
-                "numpy": lambda p=product, r=right, o=lefts: [p(a, r) for a in o],
-            }
+            results = [np.zeros(product(a, right).shape, np.float32) for a in lefts]
+            cells = [cr.asarray(r) for r in results]
+
+            def step(b, *many, product=product, cells=cells):
+                for cell, a in zip(cells, many):
+                    cell[...] = product(a, b)
+
+            compiled = cr.compile(step)
+
+            def numpy_steps(r=right, o=lefts, out=results, kind=kind):
+                for _ in range(STEPS):
+                    for a, result in zip(o, out):
+                        np.matmul(a.T if kind == "x.T @ g" else a, r.T if kind == "g @ w.T" else r, out=result)
+
+            calls = {"chainrule": lambda f=compiled, r=right_ours, o=ours: f.repeat(STEPS, r, *o), "numpy": numpy_steps}
+            outputs = {"chainrule": lambda c=cells: [t.numpy() for t in c], "numpy": lambda r=results: r}
             if torch is not None:
                 tensors = [torch.from_numpy(a) for a in lefts]
                 right_torch = torch.from_numpy(right)
-                calls["torch"] = lambda p=product, r=right_torch, o=tensors: [p(a, r) for a in o]
-            expected = calls["numpy"]()
-            for got, want in zip(calls["chainrule"](), expected):
-                np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
+                given = [torch.empty(r.shape) for r in results]
+
+                def torch_steps(r=right_torch, o=tensors, out=given, kind=kind):
+                    for _ in range(STEPS):
+                        for a, result in zip(o, out):
+                            torch.matmul(a.T if kind == "x.T @ g" else a, r.T if kind == "g @ w.T" else r, out=result)
+
+                calls["torch"] = torch_steps
+                outputs["torch"] = lambda g=given: [t.numpy() for t in g]
+            for call in calls.values():
+                call()
+            for result in outputs.values():
+                for got, want in zip(result(), outputs["numpy"]()):
+                    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
             seconds: dict[str, list[float]] = {name: [] for name in calls}
             for _ in range(options.rounds):
                 for name, call in calls.items():
                     start = time.perf_counter()
                     call()
-                    seconds[name].append((time.perf_counter() - start) / PRODUCTS)
+                    seconds[name].append((time.perf_counter() - start) / (PRODUCTS * STEPS))
             flops = 2 * m * k * n
             for name, times in seconds.items():
                 shares = [100 * flops / t / peak / 1e9 for t in (statistics.median(times), min(times))]

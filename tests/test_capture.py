@@ -831,3 +831,18 @@ def test_warnings_are_not_given_for_ordinary_use():
         warnings.simplefilter("error")
         job = Job()
         cr.compile(job.step).epochs((X, Y), batch_size=5, num_epochs=2)
+
+
+def test_several_cells_written_through_index_checks():
+    table = cr.asarray(np.arange(12, dtype=np.float32).reshape(4, 3))
+    cells = [cr.zeros((2, 3)) for _ in range(3)]
+
+    def step(rows):
+        for number, cell in enumerate(cells):
+            cell._rebind(cr.take(table * (number + 1.0), (rows + number) % 4, axis=0)._node)
+
+    rows = np.array([0, 3])
+    cr.compile(step)(rows)
+    expected = [table.numpy()[(rows + number) % 4] * (number + 1) for number in range(3)]
+    for cell, wanted in zip(cells, expected):
+        np.testing.assert_array_equal(cell.numpy(), wanted)

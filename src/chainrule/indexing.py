@@ -235,8 +235,12 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
         problem = "assignment at index tensors that are placeholders"
         reject("setitem", problem, (node, *pending), "use where(mask, value, x)", PlaceholderError)
     concrete = tuple(evaluate_node(p, "setitem") if isinstance(p, Node) else p for p in parts)
+    whole = all(isinstance(p, slice) and p == _ALL for p in concrete)
     try:
-        places = np.arange(size_of(node.shape), dtype=np.int64).reshape(node.shape)[concrete]
+        if whole:
+            places = np.empty(node.shape, np.bool_)  # only its shape counts
+        else:
+            places = np.arange(size_of(node.shape), dtype=np.int64).reshape(node.shape)[concrete]
     except IndexError as error:
         reject("setitem", str(error), (node,), "", IndexOutOfRangeError)
     update = _value_node(value, node)
@@ -248,6 +252,9 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     ):
         reject("setitem", f"a value of shape {update.shape} does not fit the part of shape {places.shape}", (node,))
     update = broadcast(update, places.shape)
+    if whole:
+        replace(x, Tensor(update), "setitem")
+        return
     replace(x, Tensor(_overwritten(node, places.reshape(-1), update)), "setitem")
 
 

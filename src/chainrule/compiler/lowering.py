@@ -62,6 +62,7 @@ class Lowering:
         self.steps: list[Step] = []
         self.checks: list[tuple[str, str]] = []
         self._buffer_of: dict[int, Buffer] = {}
+        self._packed: dict[tuple, int] = {}
         self._output_of = {item.index: n for n, item in enumerate(graph.outputs)}
         self.stored = self._stored()
         for group in self.grouping.live():
@@ -402,7 +403,10 @@ class Lowering:
         self._add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
 
     def _pack(self, dtype, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape) -> int:
-        """A kernel that copies b into panels of vectors; returns the buffer's number."""
+        """A kernel that copies b into panels of vectors, one for all products with b; returns the buffer's number."""
+        key = (source, offset, lead, strides, k, n, lanes, shape[:-2])
+        if key in self._packed:
+            return self._packed[key]
         vectors = -(-n // lanes)
         outer = shape[:-2]
         packed = self.new_buffer("arena", dtype, (*outer, vectors, k, lanes))
@@ -417,6 +421,7 @@ class Lowering:
         sizes = (*outer, vectors, k)
         kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=self.baked)
         self._add(kernel, 0, "pack")
+        self._packed[key] = packed.number
         return packed.number
 
     # --- assembly, scatter, host ------------------------------------------------------------------

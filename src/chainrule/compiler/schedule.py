@@ -147,11 +147,12 @@ class Schedule:
         leaves = {b.index: b for b in self.buffers if b.kind == "leaf"}
         outputs = {b.index: b for b in self.buffers if b.kind == "output"}
         for output, leaf in wanted.items():
-            target, source = leaves.get(leaf), outputs.get(output)
+            source = outputs.get(output)
             if source is None:
                 continue
+            target = leaves.get(leaf) or self.lowering.leaf_buffer(leaf)
             writers = [n for n, step in enumerate(self.steps) if source.number in step.writes]
-            if target is not None and len(writers) == 1 and self._may_overwrite(writers[0], source, target):
+            if len(writers) == 1 and self._may_overwrite(writers[0], source, target):
                 readers = [n for n, s in enumerate(self.steps) if target.number in s.reads and n != writers[0]]
                 reach = self._reaches()
                 if not any(reach[r] >> writers[0] & 1 for r in readers):
@@ -159,7 +160,7 @@ class Schedule:
                     self._rename(source, target)
                     self.in_place[output] = leaf
                     continue
-            self._copy_back(source, target or self.lowering.leaf_buffer(leaf), writers)
+            self._copy_back(source, target, writers)
             self.in_place[output] = leaf
 
     def _guard_state(self) -> None:
@@ -170,10 +171,17 @@ class Schedule:
         leaves = {b.number for b in self.buffers if b.kind == "leaf"}
         reach = self._reaches()
         for number, step in enumerate(self.steps):
-            if step.writes & leaves:
-                before = {c for c in checking if c != number and not reach[c] >> number & 1}
-                self._barriers[number] = before
-                self._predecessors[number] |= before
+            if not step.writes & leaves:
+                continue
+            before = {c for c in checking if c != number and not reach[c] >> number & 1}
+            self._barriers[number] = before
+            self._predecessors[number] |= before
+            inherited = 0
+            for check in before:
+                inherited |= reach[check] | 1 << check
+            for other in range(len(self.steps)):
+                if other == number or reach[other] >> number & 1:
+                    reach[other] |= inherited
 
     def _copy_back(self, source: Buffer, target: Buffer, writers: list[int]) -> None:
         """Compute an output in the arena and copy it over its leaf when everything else has read that."""
@@ -191,7 +199,7 @@ class Schedule:
         """Whether the step that writes `source` reads `target` at most at the element that it writes."""
         step = self.steps[number]
         kernel = step.kernel
-        if kernel is None or source.dtype is not target.dtype or target.number in step.writes:
+        if kernel is None or source.dtype is not target.dtype or target.number in step.writes or _checks(kernel):
             return False
         if target.number not in step.reads:
             return kernel.kind in ("map", "reduce", "contract")
@@ -264,6 +272,7 @@ class Schedule:
             for number in later:
                 heappush(ready, number)
             self.regions.append(Region(tasks))
+        assert sum(len(region.steps()) for region in self.regions) == len(self.steps), "steps that wait for each other"
 
     def _join(self, number: int, needed: set[int], tasks: list[Task], task_of: dict[int, Task]) -> bool:
         """Put a step into the current region, if what it needs there is in tasks whose rows it follows."""
