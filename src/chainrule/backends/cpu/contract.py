@@ -242,7 +242,26 @@ class Contraction:
         return builder.add(builder.mul(a, b), c).ref
 
     def _finish(self, point, partial, top, written, start, masks, first, last, totals) -> None:
-        """The tile, by way of the stack, through partial sums and epilogue, for the rows `written`."""
+        """The rows `written` of a tile through partial sums and epilogue to memory."""
+        f, body = self.f, self.f.kernel.body
+        only_stored = len(body.code) == 1 and len(body.stores) == 1 and not self.blocked
+        if not only_stored or f.stride(body.stores[0][1], self.axis_n) != 1:
+            self._through_stack(point, partial, top, written, start, masks, first, last, totals)
+            return
+        begins = f.let(f"icmp eq i64 {written[0]}, 0")
+        whole = f.let(f"and i1 {begins}, {f.let(f'icmp eq i64 {written[1]}, {self.rows}')}")
+        with f.when(whole):
+            for i in range(self.rows):
+                here = point.moved(self.axis_m, f.add(top, i), body)
+                for j, mask in enumerate(masks):
+                    there = here.moved(self.axis_n, f.add(start, j * self.lanes), body)
+                    total = Value(totals[i * len(masks) + j], self.dtype)
+                    f.store(total, there.pointer(body.stores[0][1]), 1, self.lanes, mask)
+        with f.when(f.let(f"xor i1 {whole}, true")):
+            self._through_stack(point, partial, top, written, start, masks, first, last, totals)
+
+    def _through_stack(self, point, partial, top, written, start, masks, first, last, totals) -> None:
+        """The tile by way of the stack, in a loop over its rows."""
         f, lanes, body = self.f, self.lanes, self.f.kernel.body
         bytes_, width = self.dtype.itemsize * lanes, len(masks)
         for number, total in enumerate(totals):
