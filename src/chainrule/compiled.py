@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,19 @@ from .trace import Cell, Trace
 from .tree import tree_flatten, tree_unflatten
 
 _CONSTANT = primitive("constant")
-#: what `sys.getrefcount` gives for a node and for an array that nothing but their cell holds, inside `bind`
-_SOLE_NODE, _SOLE_ARRAY = 3, 2
+
+
+def _sole_counts() -> tuple[int, int]:
+    """What `sys.getrefcount` gives, inside `Compiled.bind`, for a node and an array that nothing but their cell holds.
+
+    Measured, since versions of Python differ in which references a running function counts.
+    """
+    holder = SimpleNamespace(_node=SimpleNamespace(value=object()))
+    node = holder._node
+    return sys.getrefcount(node), sys.getrefcount(node.value)
+
+
+_SOLE_NODE, _SOLE_ARRAY = _sole_counts()
 
 
 class Leaf:

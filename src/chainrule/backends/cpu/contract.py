@@ -145,7 +145,7 @@ class Contraction:
         if always_masked(f):
             with f.loop(0, size, span) as loop:
                 left = [f.sub(f.sub(size, loop.index), j * lanes) for j in range(width)]
-                counts = [f.maximum(f.minimum(count, lanes), 0) for count in left]
+                counts: list[Int | None] = [f.maximum(f.minimum(count, lanes), 0) for count in left]
                 self._panel(point, a, b, partial, low, high, loop.index, counts)
             return
         whole = f.mul(f.let(f"udiv i64 {size}, {span}"), span)
