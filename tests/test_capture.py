@@ -13,9 +13,11 @@ import pytest
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.compiler import schedule
+from chainrule.compiler.program import Program
 from chainrule.errors import (
     ChainruleError,
     ConfigError,
+    DifferentiationError,
     DTypeError,
     GradientNotStoredError,
     IndexOutOfRangeError,
@@ -197,6 +199,8 @@ def test_epochs_refuses_what_does_not_fit():
         step.epochs((X, Y), batch_size=4)
     with pytest.raises(ConfigError):
         step.repeat(0, X, Y)
+    with pytest.raises(ShapeError, match="no rows"):
+        step.epochs((X[:0], Y[:0]), batch_size=4)
 
 
 def test_a_tail_joins_the_state_of_whole_batches():
@@ -846,3 +850,149 @@ def test_several_cells_written_through_index_checks():
     expected = [table.numpy()[(rows + number) % 4] * (number + 1) for number in range(3)]
     for cell, wanted in zip(cells, expected):
         np.testing.assert_array_equal(cell.numpy(), wanted)
+
+
+def test_views_keep_the_old_value():
+    p = cr.zeros((1000,))
+
+    def f():
+        p._rebind((p + 1)._node)
+
+    g = cr.compile(f)
+    g()
+    place = p.numpy().ctypes.data
+    g()
+    assert p.numpy().ctypes.data == place  # in place
+    views = [p.numpy(), p.numpy()[3:], np.asarray(p), np.from_dlpack(p)]
+    g()
+    assert all((view == 2).all() for view in views)
+    assert (p.numpy() == 3).all()
+
+
+def test_a_number_of_numpy_has_no_axes():
+    f = cr.compile(lambda x, factor=1: x * factor)
+    assert f(np.float32(3)).shape == f(np.array(3.0), 2).shape == f(x=np.array(3.0)).shape == ()
+
+
+def test_a_check_after_a_write_leaves_the_state():
+    table = cr.asarray(np.arange(4, dtype=np.float32))
+
+    def f(index):
+        table._rebind((table + 1)._node)
+        return cr.take(table, index, axis=0)
+
+    g = cr.compile(f)
+    assert g(np.array([1, 2])).tolist() == [2, 3]
+    with pytest.raises(IndexOutOfRangeError):
+        g(np.array([1, 9]))
+    assert table.tolist() == [1, 2, 3, 4]
+
+
+def test_loops_with_operations_on_the_host():
+    start = np.array([3, 1, 2], np.float32)
+    s = cr.asarray(start)
+
+    def f(x):
+        y = cr.sort(s + x) * 2
+        s._rebind((y * 0.5 + cr.asarray(np.array([0, 5, 1], np.float32)))._node)
+        return y
+
+    data = np.arange(12, dtype=np.float32).reshape(4, 1, 3)
+    g = cr.compile(lambda x: f(cr.sum(x, axis=0)))
+    for shuffle in (False, True):
+        s._rebind(cr.asarray(start)._node)
+        order = epoch_order(4, 0, 0) if shuffle else range(4)
+        expected = [f(cr.sum(cr.asarray(data[n]), axis=0)).numpy() for n in order]
+        s._rebind(cr.asarray(start)._node)
+        found = g.epochs(data.reshape(4, 3), batch_size=1, shuffle=shuffle)
+        np.testing.assert_array_equal(found.numpy(), expected)
+    x = np.ones((1, 3), np.float32)
+    s._rebind(cr.asarray(start)._node)
+    expected = [g(x).numpy() for _ in range(4)]
+    s._rebind(cr.asarray(start)._node)
+    np.testing.assert_array_equal(g.repeat(4, x).numpy(), expected)
+
+
+def test_repeat_of_a_step_that_empties_gradients():
+    def make():
+        w = cr.tensor([1.0, 2.0], requires_grad=True)
+        optimiser = optim.SGD([w], lr=0.5)
+        (w * 4).sum().backward()
+
+        def f():
+            optimiser.step()
+            optimiser.zero_grad()
+
+        return w, f
+
+    w, f = make()
+    for _ in range(3):
+        f()
+    other, g = make()
+    cr.compile(g).repeat(3)
+    assert other.tolist() == w.tolist() == [-1, 0]
+
+
+def test_a_global_name_defined_later_is_guarded():
+    space = {"cr": cr}
+    exec("f = cr.compile(lambda x: x * LATER)\nLATER = 2", space)
+    x = np.ones(2, np.float32)
+    assert space["f"](x).tolist() == [2, 2]
+    space["LATER"] = 3
+    assert space["f"](x).tolist() == [3, 3]
+
+
+def test_large_unsigned_numbers():
+    x = np.array([5], np.uint64)
+    assert cr.bitwise_xor(cr.asarray(x), 2**63 + 1).tolist() == [2**63 + 4]
+    assert cr.compile(lambda v: cr.bitwise_xor(v, 2**64 - 3))(x).tolist() == [2**64 - 8]
+
+
+def test_an_interrupt_after_a_step_keeps_its_gradients(monkeypatch):
+    step, w = interruptible()
+    step(np.float32(1))
+    run = Program.execute
+
+    def interrupted(*arguments):
+        run(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Program, "execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step(np.float32(3))
+    assert w.tolist() == [-4]
+    assert w.grad.tolist() == [3]
+
+
+def interruptible():
+    w = cr.tensor([0.0], requires_grad=True)
+    optimiser = optim.SGD([w], lr=1.0)
+
+    def f(x):
+        optimiser.zero_grad()
+        (w * x).sum().backward()
+        optimiser.step()
+
+    return cr.compile(f, keep_grads=True), w
+
+
+def test_an_argument_of_repeat_that_is_state_is_read_at_each_step():
+    p = cr.tensor([1.0])
+    double = cr.compile(lambda x: p._rebind((p.detach() + x)._node))
+    double.repeat(3, p)
+    assert p.tolist() == [8.0]
+
+
+def test_history_from_outside_is_refused():
+    w = cr.tensor([2.0], requires_grad=True)
+    h = w * 3.0
+    with pytest.raises(DifferentiationError, match="detach"):
+        cr.compile(lambda x: (x * h).sum())(np.ones(1, np.float32))
+    constant = h.detach()
+    assert cr.compile(lambda x: (x * constant).sum())(np.ones(1, np.float32)).item() == 6.0
+
+
+def test_epochs_without_a_whole_batch():
+    with pytest.raises(ShapeError, match="no whole batch"):
+        cr.compile(lambda x: x.sum()).epochs(np.ones((3, 2), np.float32), batch_size=4, drop_last=True)

@@ -45,7 +45,7 @@ def argument_array(leaf: Any) -> np.ndarray | None:
     if isinstance(leaf, (np.ndarray, np.generic)):
         if leaf.dtype not in DTYPES:
             raise DTypeError(f"an argument has dtype {leaf.dtype}, which Chainrule does not have")
-        return np.ascontiguousarray(leaf)
+        return np.asarray(leaf, order="C")  # ascontiguousarray would give a number an axis
     if isinstance(leaf, float):
         return np.array(leaf, default_float.numpy)
     return None

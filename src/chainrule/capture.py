@@ -7,6 +7,8 @@ nothing else holds in place.
 
 from __future__ import annotations
 
+import builtins
+import dis
 import functools
 import types
 import warnings
@@ -87,7 +89,7 @@ class CompiledFunction:
 
     def _find(self, key: Any, definition: Any, leaves: list[Any]) -> Compiled:
         """The program for arguments of these types under the present guards; traces if there is none."""
-        names = [place[name] if kind else place.cell_contents for kind, place, name in self._names]
+        names = [place.get(name) if kind else place.cell_contents for kind, place, name in self._names]
         names.append(mode.grad_enabled)
         threads = get_num_threads()
         for entry, seen, used in self._entries.get(key, ()):
@@ -172,8 +174,11 @@ class CompiledFunction:
         entry = None
         while done < num_steps:
             entry = self._find(key, definition, leaves)
-            # A call that leaves gradients behind may meet other guards the next time.
-            steps = 1 if entry.fresh and entry.accumulates else num_steps - done
+            steps = entry.steps(num_steps - done)
+            if done and entry.writes_any(leaves):  # an argument that is state: each step takes what it is then
+                _, arrays, _, _ = self._split(args, kwargs)
+            if entry.writes_any(leaves):
+                steps = 1
             if done:
                 check_stack("repeat", entry, stacked)
             else:
@@ -209,6 +214,11 @@ class CompiledFunction:
         for array in data:
             if len(array) != rows:
                 raise ShapeError(f"epochs: arrays have {rows} and {len(array)} rows")
+        if not rows:
+            raise ShapeError("epochs: the arrays have no rows")
+        if drop_last and isinstance(batch_size, int) and rows < batch_size:
+            problem = f"epochs: {rows} rows make no whole batch of {batch_size}"
+            raise ShapeError(f"{problem}\nhelp: a smaller batch_size, or drop_last=False")
         if not isinstance(batch_size, int) or batch_size < 1 or not isinstance(num_epochs, int) or num_epochs < 1:
             raise ConfigError("epochs: batch_size and num_epochs must be positive whole numbers")
         batch = min(batch_size, rows)
@@ -256,6 +266,10 @@ def captured_names(function: Callable[..., Any]) -> list[tuple[bool, Any, str]]:
     for name in code.co_names:
         if name in function.__globals__ and not isinstance(function.__globals__[name], types.ModuleType):
             names.append((True, function.__globals__, name))
+    if any(name not in function.__globals__ for name in code.co_names):  # names of attributes, or to be defined later
+        wanted = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+        later = wanted - function.__globals__.keys() - vars(builtins).keys()
+        names += [(True, function.__globals__, name) for name in sorted(later)]
     return names
 
 

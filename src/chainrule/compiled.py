@@ -66,6 +66,7 @@ class Compiled:
         self.written: list[tuple[Cell, int]] = []
         self.dropped: list[tuple[Tensor, Any]] = []
         self.accumulates = False
+        self.empties = False  # a gradient that it finds is not there the next time
         for cell in trace.cells.values():
             if cell.written:
                 self._write(cell, trace, nodes, keep_grads)
@@ -129,6 +130,7 @@ class Compiled:
         final = cell.current_grad
         if final is None:
             self.dropped.append((cell.tensor, None))
+            self.empties = self.empties or not (cell.overwritten or cell.initial is None)
         elif cell.consumed and cell.overwritten and not keep_grads:
             self.dropped.append((cell.tensor, NOT_STORED))
         else:
@@ -181,6 +183,20 @@ class Compiled:
             found = self._programs[advances] = Program(self.plan, moves)
         return found
 
+    def steps(self, left: int) -> int:
+        """How many of the `left` next steps one native loop may run: all, or 1.
+
+        A step after which the guards may be others is looked up anew, and operations on the host see the memory of one
+        step only.
+        """
+        self.program()
+        hosted = any(call.host is not None for region in self.plan.regions for call in region.tasks[0].calls)
+        return 1 if hosted or self.empties or (self.fresh and self.accumulates) else left
+
+    def writes_any(self, leaves: Sequence[Any]) -> bool:
+        """Whether an argument is a tensor whose value this program changes."""
+        return any(leaf is cell.tensor for leaf in leaves for cell, _ in self.written if not cell.is_grad)
+
     def bind(self, program: Any, instance: Any, arguments: Sequence[Any]) -> list[Any]:
         """Point the instance's table at the inputs; returns what has to stay alive while it runs."""
         table, slots = instance.words_of_table, program.leaf_slots
@@ -197,7 +213,11 @@ class Compiled:
         for number, cell, changed in self.cells:
             holder = cell.tensor._grad if cell.is_grad else cell.tensor
             node = holder._node
-            if changed and (sys.getrefcount(node) > _SOLE_NODE or sys.getrefcount(node.value) > _SOLE_ARRAY):
+            if changed and (
+                sys.getrefcount(node) > _SOLE_NODE
+                or sys.getrefcount(node.value) > _SOLE_ARRAY
+                or _viewed(node.value.base)
+            ):
                 node = _own(holder, node)
             alive[number] = node.value
             where = locate(node)
@@ -251,9 +271,21 @@ class Compiled:
                 for slot in program.output_slots[number]:
                     instance.words_of_table[slot] = where
             instance.set_scalars(self.scalar_values, program.floating)
-            program.execute(instance, alive, outputs, steps)
+            before = instance.completed() if self.fresh or self.dropped else 0
+            try:
+                program.execute(instance, alive, outputs, steps)
+            except KeyboardInterrupt:  # comes between two steps: the other cells have been written in place
+                if (self.fresh or self.dropped) and instance.completed() > before:
+                    self._commit(outputs)
+                raise
         finally:
             program.release(instance)
+        if self.fresh or self.dropped:
+            self._commit(outputs)
+        return outputs
+
+    def _commit(self, outputs: list[np.ndarray]) -> None:
+        """Give the cells that are not written in place what the program has computed for them."""
         for cell, number in self.fresh:
             array = outputs[number]
             array.flags.writeable = False
@@ -267,7 +299,6 @@ class Compiled:
             if tensor._grad is not slot:
                 tensor._grad = slot
                 bump()
-        return outputs
 
     def results(self, outputs: Sequence[np.ndarray]) -> Any:
         """What the function returns, given the values of its outputs."""
@@ -281,6 +312,11 @@ class Compiled:
                     array.flags.writeable = False
                 leaves.append(Tensor(Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array)))
         return tree_unflatten(self.definition, leaves)
+
+
+def _viewed(base: Any) -> bool:
+    """Whether views other than one array hold its memory: NumPy lets a view of a view hold what is below both."""
+    return base is not None and sys.getrefcount(base) > _SOLE_NODE
 
 
 def _slot_state(grad: Any) -> str:

@@ -61,14 +61,13 @@ class EpochLoop:
                 moves = ((0, 8 * batch),)
             key, bound, definition, leaves = function._split(tuple(arrays), {})
             entry = function._find(key, definition, leaves)
-            entry.program()
-            count = 1 if entry.fresh and entry.accumulates else steps - done
+            count = entry.steps(steps - done)
             if not self.stacked:
                 self.stacked = stacks(entry, self.total)
             else:
                 check_stack("epochs", entry, self.stacked)
             places = {argument: leaf for leaf, argument in entry.arguments}
-            advances = tuple(("leaf", places[n], step) for n, step in moves if n in places)
+            advances = tuple(("leaf", places[n], step) for n, step in moves if n in places) if count > 1 else ()
             entry.execute(bound, count, self.stacked, self.done, advances)
             self.done += count
             done += count

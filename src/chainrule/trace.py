@@ -15,8 +15,9 @@ import numpy as np
 
 from . import runtime
 from .dtypes import float64
+from .errors import DifferentiationError
 from .graph.node import Node
-from .ops.base import Credit
+from .ops.base import Credit, message, mode
 from .ops.leaf import placeholder
 from .tensor import NOT_STORED, Tensor
 
@@ -68,6 +69,10 @@ class Trace:
         cell = self.cells.get((id(tensor), False))
         if cell is None:
             node = tensor._node
+            if node.requires_grad and not tensor._leaf and mode.grad_enabled:
+                problem = "a tensor from outside the compiled function is the result of recorded operations"
+                help = "compute it inside, or .detach() it outside: a program keeps no history of what it is given"
+                raise DifferentiationError(message("compile", problem, (node,), help))
             if node.value is None:
                 runtime.evaluate([node])
             cell = self.cells[id(tensor), False] = Cell(tensor, False)

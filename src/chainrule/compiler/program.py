@@ -91,13 +91,18 @@ class Instance:
             built.append((region.parallel, tasks))
         self.segments.append(driver.build(built, program.advances, self.table, self.status))
 
+    def completed(self) -> int:
+        """Steps that the last native segment has run so far."""
+        native = [s for s in self.segments if type(s) is driver.Program]
+        return native[-1].completed if native else 0
+
     def set_scalars(self, values: Sequence[Any], dtypes: Sequence[bool]) -> None:
         """Fill the block of lifted scalars; `dtypes` says which are floating."""
         for number, (value, floating) in enumerate(zip(values, dtypes)):
             if floating:
                 self.float_scalars[number] = value
             else:
-                self.scalars[number] = value
+                self.scalars[number] = value if value < 1 << 63 else value - (1 << 64)
 
 
 class _Idle:

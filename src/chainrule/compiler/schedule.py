@@ -155,7 +155,9 @@ class Schedule:
             if len(writers) == 1 and self._may_overwrite(writers[0], source, target):
                 readers = [n for n, s in enumerate(self.steps) if target.number in s.reads and n != writers[0]]
                 reach = self._reaches()
-                if not any(reach[r] >> writers[0] & 1 for r in readers):
+                # A check that follows could fail when the old value is gone.
+                checks = [n for n, s in enumerate(self.steps) if s.kernel is not None and _checks(s.kernel)]
+                if not any(reach[n] >> writers[0] & 1 for n in readers + checks):
                     self._predecessors[writers[0]].update(readers)
                     self._rename(source, target)
                     self.in_place[output] = leaf

@@ -196,20 +196,16 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
 
 
 def pairwise(f: Function, name: str, vector: str, dtype: DType) -> Value:
-    """The lanes of `vector` combined in halves: l with l + n/2, and so on."""
-    element, width = element_type(dtype), LANES
-    while width > 1:
-        half = width // 2
-        kind = f"<{width} x {element}>"
-        parts = []
-        for first in (0, half):
-            picked = ", ".join(f"i32 {first + n}" for n in range(half))
-            parts.append(f.let(f"shufflevector {kind} {vector}, {kind} poison, <{half} x i32> <{picked}>"))
-        if half == 1:
-            parts = [f.let(f"extractelement <1 x {element}> {part}, i64 0") for part in parts]
-        joined = combine(f.builder(half), name, Value(parts[0], dtype), Value(parts[1], dtype))
-        vector, width = joined.ref, half
-    return Value(vector, dtype)
+    """The lanes of `vector` combined in halves: l with l + n/2, and so on; lanes beyond the half hold anything."""
+    element, builder = element_type(dtype), f.builder(LANES)
+    kind = f"<{LANES} x {element}>"
+    half = LANES // 2
+    while half:
+        picked = ", ".join(f"i32 {half + n if n < half else n}" for n in range(LANES))
+        upper = f.let(f"shufflevector {kind} {vector}, {kind} poison, <{LANES} x i32> <{picked}>")
+        vector = combine(builder, name, Value(vector, dtype), Value(upper, dtype)).ref
+        half //= 2
+    return Value(f.let(f"extractelement {kind} {vector}, i64 0"), dtype)
 
 
 def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
