@@ -20,6 +20,7 @@ from .backends import interpreter
 from .dtypes import float32
 from .errors import PlaceholderError
 from .graph.node import Node, topological
+from .ops import elementary
 from .ops.base import emit
 from .ops.leaf import CONSTANT, placeholder
 
@@ -167,6 +168,7 @@ def compile_nodes(
 
     tiles = CpuTiles(toolchain.host())
     if prepare():
+        elementary.load()
         # The generic matrix product, the largest function that uncompiled code meets, comes with the driver.
         x, w = placeholder(0, (2, 3), float32), placeholder(1, (2, 3), float32)
         product = emit("contract", x, w, attributes=((0, 2), (1, 2), (0, 1)))

@@ -32,6 +32,12 @@ _FILES = {
 }
 
 
+def load() -> None:
+    """Load all files now, so that no function's first use has to."""
+    for file in _FILES:
+        importlib.import_module(f".{file}", __name__)
+
+
 def __getattr__(name: str) -> Any:
     for file, functions in _FILES.items():
         if name in functions:
