@@ -216,7 +216,7 @@ class Lowering:
         self._add_map(bodies, body, shape, self._label(items))
 
     def _add_map(self, bodies: Bodies, body: Body, shape: tuple[int, ...], label: str) -> None:
-        groups = collapse(shape, [a.strides for a in bodies.accesses])
+        groups = collapse(shape, [a.strides for a in bodies.accesses], by_chance=self.baked)
         if not groups:
             accesses = [Access(a.buffer, a.dtype, a.offset, (0,)) for a in bodies.accesses]
             extra = tuple(bodies.extra)
@@ -287,7 +287,7 @@ class Lowering:
             value = values[identity.index]
         body, _ = bodies.body(group.items, item, kept, self.stored)
         barriers = {a for a in range(1, rank) if (a in axes) != (a - 1 in axes)}
-        groups = collapse(x.shape, [a.strides for a in bodies.accesses], barriers)
+        groups = collapse(x.shape, [a.strides for a in bodies.accesses], barriers, self.baked)
         kept_groups = [g for g in groups if g[0] not in axes]
         reduced_groups = [g for g in groups if g[0] in axes]
         if len(reduced_groups) > 1:

@@ -113,19 +113,21 @@ def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple
 
 
 def collapse(
-    shape: tuple[int, ...], strides: list[tuple[int, ...]], barriers: Set[int] = frozenset()
+    shape: tuple[int, ...], strides: list[tuple[int, ...]], barriers: Set[int] = frozenset(), by_chance: bool = True
 ) -> list[list[int]]:
     """Groups of adjacent axes that all operands walk as one; axes of size 1 are left out.
 
-    An axis in `barriers` never joins the axis before it.
+    An axis in `barriers` never joins the axis before it. Without `by_chance`, axes join only where operands stand
+    still or are contiguous, not where a stride happens to fit: another shape then leads to the same loops.
     """
     groups: list[list[int]] = []
+    whole = contiguous(shape)
     for axis, size in enumerate(shape):
         if size == 1:
             continue
         if groups and axis not in barriers and not any(b in barriers for b in range(groups[-1][-1] + 1, axis)):
             last = groups[-1][-1]
-            if all(s[last] == s[axis] * size for s in strides):
+            if all(s[last] == s[axis] * size and (by_chance or s[axis] in (0, whole[axis])) for s in strides):
                 groups[-1].append(axis)
                 continue
         groups.append([axis])
