@@ -7,9 +7,11 @@ BENCHMARKS = {
     "training": "whole training steps beside PyTorch and JAX",
     "uncompiled": "uncompiled steps beside PyTorch, recording, first use of an operation, new shapes",
     "overhead": "calls of compiled steps, compile times, new batch sizes, import time",
+    "compile": "compile times of whole steps, cold and from disk, and by the depth of a network",
     "matmul": "matrix products on one thread beside NumPy and PyTorch, in % of peak",
+    "kernels": "single kernels on one thread in % of what this machine can attain",
     "contention": "steps while another process keeps one core busy",
-    "memory": "memory over many uncompiled steps and many shapes",
+    "memory": "bytes allocated for a step beside PyTorch; memory over many uncompiled steps and many shapes",
     "peak": "fused multiply-adds and bytes copied in a second",
 }
 

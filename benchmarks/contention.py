@@ -9,7 +9,8 @@ import argparse
 import multiprocessing
 import os
 
-from .measure import Side, available_cores, interleave, microseconds, table
+from .measure import CHECKED, Side, available_cores, interleave, microseconds, table
+from .reference import first_losses
 from .training import PEERS
 from .workloads import WORKLOADS
 
@@ -27,7 +28,7 @@ def spin(core: int) -> None:
 def main(arguments: list[str]) -> None:
     """Time each workload idle on one thread and contended on all cores, and print the quotients."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks contention", description=__doc__)
-    parser.add_argument("--workloads", default="dqn,mnist-mlp")
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="comma-separated names (default: all)")
     parser.add_argument("--peers", default="", help="torch, jax or both (default: none)")
     parser.add_argument("--rounds", type=int, default=25)
     options = parser.parse_args(arguments)
@@ -36,11 +37,12 @@ def main(arguments: list[str]) -> None:
     context = multiprocessing.get_context("spawn")
     rows = []
     for name in options.workloads.split(","):
+        expected = first_losses(WORKLOADS[name], CHECKED)
         for system in systems:
-            idle_side = Side(ALL[system], WORKLOADS[name], 1)
+            idle_side = Side(ALL[system], WORKLOADS[name], 1, expected)
             idle = min(interleave([idle_side], options.rounds), key=lambda t: t.median)
             idle_side.close()
-            side = Side(ALL[system], WORKLOADS[name], threads)
+            side = Side(ALL[system], WORKLOADS[name], threads, expected)
             # the first core, which the scheduler cannot keep free for us
             spinner = context.Process(target=spin, args=(sorted(os.sched_getaffinity(0))[0],), daemon=True)
             spinner.start()

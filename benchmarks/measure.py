@@ -17,6 +17,8 @@ from .workloads import Workload
 BLOCK, PAUSE = 0.08, 0.005
 #: first losses that are checked
 CHECKED = 6
+#: a peer's candidate that is this many times slower than its side's best is not timed further
+HOPELESS = 4.0
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Timing:
         return min(self.blocks)
 
 
-def _serve(module: str, workload: Workload, threads: int, pipe) -> None:
+def _serve(module: str, workload: Workload, threads: int, expected, pipe) -> None:
     """The child process: builds the candidates, checks their losses, then times a block whenever it is told to."""
     try:
         if module == "jax_side":
@@ -44,10 +46,17 @@ def _serve(module: str, workload: Workload, threads: int, pipe) -> None:
                 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
         side = importlib.import_module(f"benchmarks.sides.{module}")
         candidates = side.candidates(workload, threads)
+        seconds = {}
         for candidate in candidates:
-            reference.check(workload, candidate.check(CHECKED), candidate.name)
+            reference.check(workload, candidate.check(CHECKED), expected, candidate.name)
             candidate.run(1)
-        pipe.send([c.name for c in candidates])
+            start = time.perf_counter()
+            steps = candidate.run(1)
+            seconds[candidate.name] = (time.perf_counter() - start) / steps
+        least = min(seconds.values())
+        slow = {} if module == "ours" else {n: s * 1e6 for n, s in seconds.items() if s > HOPELESS * least}
+        candidates = [c for c in candidates if c.name not in slow]
+        pipe.send(([c.name for c in candidates], slow))
         while True:
             index, steps = pipe.recv()
             start = time.perf_counter()
@@ -60,15 +69,20 @@ def _serve(module: str, workload: Workload, threads: int, pipe) -> None:
 
 
 class Side:
-    """One system on one workload with one number of threads, in its own process."""
+    """One system on one workload with one number of threads, in its own process.
 
-    def __init__(self, module: str, workload: Workload, threads: int):
+    `expected` are the first losses, or None. `left_out` are candidates that are too slow to be timed, with the
+    microseconds of a step.
+    """
+
+    def __init__(self, module: str, workload: Workload, threads: int, expected):
         context = multiprocessing.get_context("spawn")
         self.pipe, child = context.Pipe()
-        self.process = context.Process(target=_serve, args=(module, workload, threads, child), daemon=True)
+        self.process = context.Process(target=_serve, args=(module, workload, threads, expected, child), daemon=True)
         self.process.start()
         child.close()
-        self.timings = [Timing(name) for name in self._receive()]
+        names, self.left_out = self._receive()
+        self.timings = [Timing(name) for name in names]
         self.steps = [self._calibrate(i) for i in range(len(self.timings))]
 
     def _receive(self):

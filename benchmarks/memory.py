@@ -1,4 +1,4 @@
-"""``python -m benchmarks memory``: memory in use over many uncompiled training steps and over many shapes."""
+"""``python -m benchmarks memory``: bytes allocated for a step; memory in use over many uncompiled steps and shapes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import argparse
 import gc
 
 from .measure import resident_bytes, table
+from .step_memory import report
 from .workloads import WORKLOADS
 
 
 def main(arguments: list[str]) -> None:
-    """Run both loops and print the memory in use at ten points of each."""
+    """Print the steps' bytes, then run both loops and print the memory in use at ten points of each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks memory", description=__doc__)
+    parser.add_argument("--workloads", default="resnet20,char-gpt", help="whose steps (default: resnet20,char-gpt)")
     parser.add_argument("--steps", type=int, default=200_000, help="uncompiled steps of iris (default: 200,000)")
     parser.add_argument("--shapes", type=int, default=10_000, help="calls with random shapes (default: 10,000)")
     options = parser.parse_args(arguments)
+    report([name for name in options.workloads.split(",") if name])
     import numpy as np
 
     import chainrule as cr
@@ -35,6 +38,8 @@ def main(arguments: list[str]) -> None:
         ("uncompiled training steps", options.steps, lambda _: step(*data)),
         ("calls with random shapes", options.shapes, random_shapes),
     ):
+        if not count:
+            continue
         tenth = max(1, count // 10)
         rows = []
         for number in range(count + 1):

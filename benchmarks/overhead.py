@@ -84,13 +84,16 @@ def main(arguments: list[str]) -> None:
     parser.parse_args(arguments)
     numpy, ours = import_seconds()
     call, inside = call_microseconds()
-    times = compile_seconds("mnist-mlp")
+    times, deep = compile_seconds("mnist-mlp"), compile_seconds("resnet20")
     rows = [
         ["import chainrule above import numpy", f"{ours * 1e3:.1f} ms", "40 ms", f"numpy itself {numpy * 1e3:.1f} ms"],
         ["call of a compiled step", f"{call - inside:.1f} us", "20 us", f"beyond its work ({inside:.1f} us)"],
         ["mnist-mlp compiled cold", f"{times['cold_compile_s'] * 1e3:.0f} ms", "500 ms", "beyond tracing"],
         ["mnist-mlp loaded from disk", f"{times['warm_compile_s'] * 1e3:.0f} ms", "50 ms", "beyond tracing"],
         ["mnist-mlp traced", f"{times['trace_s'] * 1e3:.0f} ms", "", ""],
+        ["resnet20 compiled cold", f"{deep['cold_compile_s'] * 1e3:.0f} ms", "1500 ms", "beyond tracing"],
+        ["resnet20 loaded from disk", f"{deep['warm_compile_s'] * 1e3:.0f} ms", "100 ms", "beyond tracing"],
+        ["resnet20 traced", f"{deep['trace_s'] * 1e3:.0f} ms", "", ""],
     ]
     for size, first, later in new_batch_sizes():
         note = f"then {microseconds(later * 1e6)} a step"

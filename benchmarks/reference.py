@@ -1,13 +1,18 @@
-"""The first losses of a workload in float64 NumPy: what every side is checked against."""
+"""The first losses of a workload in float64: what every side is checked against.
+
+Perceptrons are computed here in NumPy; the other networks by their PyTorch form in float64, in a process of its own.
+"""
 
 from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
 from .workloads import Workload
-
-#: largest difference of a float32 loss from the float64 one, relative to max(1, |loss|)
-TOLERANCE = 1e-4
+from .workloads.perceptron import Perceptron
 
 
 def _activation(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,9 +50,9 @@ def _loss(name: str, out: np.ndarray, targets: list[np.ndarray]) -> tuple[float,
     return float((log_sigma + 0.5 * scaled**2).mean()), gradient
 
 
-def first_losses(workload: Workload, steps: int) -> np.ndarray:
-    """Losses of the first `steps` steps, over the data set's rows in order."""
-    layers = [[w.astype(float), b.astype(float)] for w, b in workload.initial()]
+def _perceptron(workload: Perceptron, steps: int) -> np.ndarray:
+    values = [value.astype(float) for value in workload.initial().values()]
+    layers = [[weight, bias] for weight, bias in zip(values[::2], values[1::2])]
     slots = [[[np.zeros_like(p), np.zeros_like(p)] for p in layer] for layer in layers]
     x, *targets = workload.data()
     losses = []
@@ -77,9 +82,49 @@ def first_losses(workload: Workload, steps: int) -> np.ndarray:
     return np.array(losses)
 
 
-def check(workload: Workload, losses: np.ndarray, label: str) -> None:
-    """Stop the benchmark if `losses`, a side's first ones, are not the reference's."""
-    expected = first_losses(workload, len(losses))
+def _by_torch(workload: Workload, steps: int) -> np.ndarray:
+    import torch
+
+    from .sides.torch_networks import network
+    from .sides.torch_side import make_optimizer
+
+    model = network(workload).double()
+    optimizer = make_optimizer(workload, model.parameters())
+    columns = [torch.from_numpy(a) for a in workload.data()]
+    columns = [t.double() if t.is_floating_point() else t for t in columns]
+    draws = [torch.from_numpy(a) for a in workload.draws(steps * workload.batch)]
+    draws = [t.double() if t.is_floating_point() else t for t in draws]
+    losses = []
+    for step in range(steps):
+        rows = slice(None) if workload.full_batch else slice(step * workload.batch, (step + 1) * workload.batch)
+        optimizer.zero_grad()
+        loss = model(*(t[rows] for t in columns + draws))
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return np.array(losses)
+
+
+def first_losses(workload: Workload, steps: int, apart: bool = True) -> np.ndarray | None:
+    """Losses of the first `steps` steps, over the data set's rows in order; None if they need PyTorch and it is absent.
+
+    Args:
+        apart: load PyTorch in another process, so that this one keeps its threads and memory to itself.
+    """
+    if isinstance(workload, Perceptron):
+        return _perceptron(workload, steps)
+    if importlib.util.find_spec("torch") is None:
+        return None
+    if not apart:
+        return _by_torch(workload, steps)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_by_torch, workload, steps).result()
+
+
+def check(workload: Workload, losses: np.ndarray, expected: np.ndarray | None, label: str) -> None:
+    """Stop the benchmark if `losses`, a side's first ones, are not those expected."""
+    if expected is None:
+        return
     error = np.abs(np.asarray(losses, float) - expected) / np.maximum(1, np.abs(expected))
-    if not np.all(error <= TOLERANCE):
+    if not np.all(error <= workload.tolerance):
         raise SystemExit(f"{workload.name}: losses of {label} are wrong\n  got      {losses}\n  expected {expected}")

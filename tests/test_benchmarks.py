@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 
@@ -11,40 +12,145 @@ import pytest
 import chainrule as cr
 from benchmarks import reference
 from benchmarks.sides import ours
-from benchmarks.workloads import VARIANTS, WORKLOADS, Workload
+from benchmarks.workloads import VARIANTS, WORKLOADS, Workload, find
+from benchmarks.workloads.perceptron import Perceptron
 
-# little data: rows beyond the first batches are never looked at
-ALL = [
-    workload if workload.full_batch else replace(workload, rows=3 * workload.batch)
+#: the networks beyond perceptrons in small, with every part of theirs
+SMALL = {
+    "mnist-cnn": {"channels": (3, 5), "hidden": 7, "side": 11, "batch": 4},
+    "resnet20": {"widths": (4, 6, 8), "blocks": 1, "side": 8, "batch": 5},
+    "char-lstm": {"embedding": 5, "hidden": 6, "length": 7, "symbols": 11, "batch": 4},
+    "char-gpt": {"layers": 2, "heads": 2, "width": 8, "length": 9, "symbols": 11, "batch": 3},
+    "vae": {"inputs": 30, "hidden": (12,), "code": 4, "batch": 6},
+    "unet": {"width": 8, "groups": 4, "side": 8, "batch": 3},
+    "gcn": {"nodes": 50, "edges": 80, "words": 40, "words_each": 5, "labelled": 20, "batch": 20},
+}
+
+
+def _little(workload: Workload) -> Workload:
+    """Little data: rows beyond the first batches are never looked at."""
+    return workload if workload.full_batch else replace(workload, rows=3 * workload.batch)
+
+
+def _small(workload: Workload, **changes) -> Workload:
+    return _little(replace(workload, **({"rows": changes["batch"]} if workload.full_batch else {}), **changes))
+
+
+PERCEPTRONS = [
+    _little(workload)
     for name in WORKLOADS
     for workload in (WORKLOADS[name], *VARIANTS[name])
+    if isinstance(workload, Perceptron)
 ]
+NETWORKS = [_small(WORKLOADS[name], **changes) for name, changes in SMALL.items()]
+ALL = [*PERCEPTRONS, *NETWORKS]
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is the reference")
+
+
+def _expected(workload: Workload) -> np.ndarray:
+    expected = reference.first_losses(workload, 3, apart=False)
+    if expected is None:
+        pytest.skip("PyTorch is the reference")
+    return expected
 
 
 @pytest.mark.parametrize("workload", ALL, ids=lambda workload: workload.name)
 def test_compiled_step_has_the_reference_losses(workload: Workload) -> None:
     step = cr.compile(ours.build(workload))
     losses = ours.python_check(workload, step, ours.tensors(workload), 3)
-    reference.check(workload, losses, "the compiled step")
+    reference.check(workload, losses, _expected(workload), "the compiled step")
 
 
 @pytest.mark.parametrize("workload", [w for w in ALL if w.name in WORKLOADS], ids=lambda w: w.name)
 def test_native_loop_equals_uncompiled_calls(workload: Workload) -> None:
     data = ours.tensors(workload)
     expected = ours.python_check(workload, ours.build(workload), data, 3).astype(np.float32)
-    step = cr.compile(ours.build(workload))
-    if workload.full_batch:
-        losses = step.repeat(3, *data)
-    else:
-        losses = step.epochs(data, batch_size=workload.batch, shuffle=False)
-    np.testing.assert_array_equal(losses.numpy(), expected)
+    losses = ours.native_check(workload, cr.compile(ours.build(workload)), data, 3)
+    np.testing.assert_array_equal(losses, expected)
+
+
+@needs_torch
+@pytest.mark.parametrize("workload", [w for w in ALL if w.name in WORKLOADS], ids=lambda w: w.name)
+def test_torch_has_the_reference_losses(workload: Workload) -> None:
+    from benchmarks.sides import torch_side
+    from benchmarks.sides.torch_networks import FORMS
+
+    expected = _expected(workload)
+    for form in FORMS.get(workload.network, (None,)):
+        for layout in torch_side.LAYOUTS if workload.images else (None,):
+            data = torch_side.tensors(workload)
+            candidate = torch_side._candidate(workload, str(form), data, form=form, layout=layout)
+            reference.check(workload, candidate.check(3), expected, candidate.name)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is the peer")
+@pytest.mark.parametrize("workload", [w for w in ALL if w.name in WORKLOADS], ids=lambda w: w.name)
+def test_jax_has_the_reference_losses(workload: Workload) -> None:
+    from benchmarks.sides import jax_side
+
+    expected = _expected(workload)
+    for candidate in jax_side.candidates(replace(workload, scans=(3,)), 1):
+        reference.check(workload, candidate.check(3), expected, candidate.name)
+
+
+def test_reference_of_perceptrons_agrees_with_torch() -> None:
+    pytest.importorskip("torch")
+    for name in ("iris", "dqn", "uncertainty"):
+        workload = _little(WORKLOADS[name])
+        np.testing.assert_allclose(
+            reference.first_losses(workload, 3), reference._by_torch(workload, 3), rtol=1e-6
+        )
 
 
 def test_flops_of_mnist_mlp() -> None:
     """Forward and both gradients of each layer, but no gradient of the inputs."""
-    workload = WORKLOADS["mnist-mlp"]
     expected = 2 * 128 * (3 * (784 * 512 + 512 * 512 + 512 * 10) - 784 * 512)
-    assert workload.flops() == expected
+    assert WORKLOADS["mnist-mlp"].flops() == expected
+
+
+def test_flops_of_mnist_cnn() -> None:
+    first, second = 28 * 28 * 9 * 32, 14 * 14 * 9 * 32 * 64
+    linear = 64 * 7 * 7 * 128 + 128 * 10
+    assert WORKLOADS["mnist-cnn"].flops() == 2 * 64 * (2 * first + 3 * (second + linear))
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["resnet20", "char-lstm", "char-gpt", "vae", "unet"])
+def test_forward_products_are_those_that_torch_counts(name: str) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmarks.sides.torch_networks import FORMS, network
+
+    workload = next(w for w in NETWORKS if w.name == name)
+    if name == "char-lstm":  # the counter does not see into an LSTM
+        expected = 2 * workload.batch * workload.length * workload.hidden * workload.symbols
+        products = list(workload.macs())
+        assert 2 * products[-1][0] == expected
+        return
+    model = network(workload, FORMS.get(workload.network, (None,))[-1])
+    batch = [torch.from_numpy(a[: workload.batch]) for a in workload.data()]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(*batch)
+    assert counter.get_total_flops() == 2 * sum(count for count, _ in workload.macs())
+
+
+def test_every_variant_has_a_name_weights_and_products() -> None:
+    for name, variants in VARIANTS.items():
+        assert len({v.name for v in variants}) == len(variants)
+        for variant in variants:
+            assert find(variant.name) is variant
+            assert variant.aim == 0.75 * WORKLOADS[name].aim
+            assert variant.flops() > 0 and variant.starts()
+
+
+def test_residual_networks_of_any_depth() -> None:
+    assert find("resnet-20") is WORKLOADS["resnet20"]
+    convolutions = [key for key in find("resnet-56").starts() if "conv" in key]
+    assert len(convolutions) == 55
+    with pytest.raises(ValueError, match=r"6 n \+ 2 layers, not 21"):
+        find("resnet-21")
 
 
 def test_command_lists_benchmarks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +173,4 @@ def test_training_benchmark_writes_json(tmp_path) -> None:
     for key in ("workload", "chainrule_us", "best_peer", "best_peer_us", "ratio", "gflops", "peak_share"):
         assert key in result
     assert result["cold_compile_s"] > 0 and result["warm_compile_s"] >= 0
+    assert result["losses_checked"]

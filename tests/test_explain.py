@@ -37,8 +37,8 @@ def training():
 
 def test_sections(training):
     text = str(training)
-    for part in ("inputs and state", "graph: forward", "the reverse sweep", "graph: optimiser", "kernels", "regions",
-                 "memory plan"):  # fmt: skip
+    for part in ("inputs and state", "graph: forward", "the reverse sweep", "graph: optimiser", "kernels", "fusion",
+                 "regions", "memory plan"):  # fmt: skip
         assert f"-- {part}" in text or f": {part}" in text, part
     assert text.startswith(f"step(x: float32[{ROWS}, {INPUTS}], y: int64[{ROWS}]) -> float32[]")
     assert max(map(len, text.splitlines())) <= 120
@@ -88,6 +88,73 @@ def test_in_place(training):
     assert "step of Adam" in updated
     assert not any(update.copied for update in updated.values())
     assert "0.weight" in training.text("memory") and "in place by k" in training.text("memory")
+
+
+def test_reasons(training):
+    """Each value in memory that a kernel reads has its writer, its reader and a reason."""
+    numbers = {b.number: b for b in training.arena}
+    assert training.links
+    for link in training.links:
+        assert link.buffer is numbers[link.buffer.number] and link.producer in link.buffer.written and link.reason
+    kinds = {k.number: k.kind for k in training.kernels}
+    for link in training.links:
+        if kinds[link.consumer] == "pack":
+            assert link.reason == "copied into panels for a product"
+        if kinds[link.producer] == "pack":
+            assert link.reason == "a product reads each element many times" and kinds[link.consumer] == "contract"
+    text = training.text("fusion")
+    assert "values of" in text and "a product reads each element many times" in text
+
+
+def reasons(function, *arguments):
+    return [link.reason for link in cr.explain(function, *arguments).links]
+
+
+def test_reasons_one_by_one():
+    x = cr.ones((24, 36))
+    whole = "a complete reduction is needed for each of many elements"
+    assert reasons(lambda x: cr.exp(x) * 2 + 1, x) == []
+    assert reasons(lambda x: x - cr.max(x, axis=1, keepdims=True), x) == [whole]
+    assert reasons(lambda x: cr.sort(cr.exp(x), axis=1) + 1, x) == ["sort runs on the host"] * 2
+    assert reasons(lambda x, i: cr.take(cr.exp(x), i, axis=0), x, cr.asarray([1, 2])) == ["read at indices"]
+    assert reasons(lambda x: cr.exp(x) @ cr.ones((36, 20)), x)[0] == "a product reads each element many times"
+    (reason,) = reasons(lambda x: (cr.exp(x), cr.sum(cr.exp(x).T, axis=1))[1], x)
+    assert reason == "other loops than the writer's"
+
+
+def test_large_programs_layer_by_layer():
+    class Block(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.first, self.second = nn.Linear(width, width + 1), nn.Linear(width + 1, width + 2)
+
+        def forward(self, x):
+            return self.second(cr.tanh(self.first(x)))
+
+    cr.manual_seed(0)
+    model = nn.Sequential(*(Block(8 + 2 * n) for n in range(24)))
+
+    def step(x):
+        loss = (model(x) ** 2).sum()
+        loss.backward()
+        return loss
+
+    e = cr.explain(step, cr.ones((4, 8)))
+    kernels, graph = e.text("kernels"), e.text("graph")
+    assert len(e.kernels) > 64 and len(kernels.splitlines()) < 120
+    rows = [line for line in kernels.splitlines() if line.startswith("Block ")]
+    assert {line.split()[1] for line in rows} == {str(n) for n in range(24)}
+    assert f"the 8 with the most operations, of {len(e.kernels)}:" in kernels
+    assert sum(line.startswith("Block ") for line in graph.splitlines()) == 24
+    full = e.text("kernels", all=True)
+    assert all(f"k{k.number} " in full for k in e.kernels) and "most operations" not in full
+    assert max(map(len, [*kernels.splitlines(), *graph.splitlines()])) <= 120
+
+
+def test_kept_for_the_backward_pass(training):
+    assert training.retained.bytes > 0
+    assert "kept from the forward pass for the backward pass: " in training.text("memory")
+    assert "kept" not in cr.explain(lambda x: cr.exp(x) @ x, cr.ones((8, 8))).text("memory")
 
 
 def test_kernel_texts(training):
@@ -172,6 +239,8 @@ def test_command_line(capsys):
     output = capsys.readouterr().out
     assert "gradient graph" in output and "memory plan" in output and "exp_avg of 0.weight" in output
     assert max(map(len, output.splitlines())) <= 120
+    assert main(["explain", "iris", "--section", "fusion", "--full"]) == 0
+    assert capsys.readouterr().out.startswith("-- fusion")
     assert main(["explain", "iris", "--section", "memory"]) == 0
     assert capsys.readouterr().out.startswith("-- memory plan")
     assert main(["explain", "iris", "--kernel", "0"]) == 0

@@ -1,55 +1,41 @@
-"""The workloads in PyTorch: eager and ``torch.compile``, plain and fused optimiser."""
+"""The workloads in PyTorch: eager and ``torch.compile``, plain and fused optimiser, in each form of the network."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from ..workloads import Workload
 from .base import Candidate, Order
+from .torch_networks import FORMS, network
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU}
-
-
-def loss_of(workload: Workload, out: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
-    """The workload's mean loss."""
-    if workload.loss == "cross_entropy":
-        return F.cross_entropy(out, targets[0])
-    if workload.loss == "squared_error":
-        return F.mse_loss(out, targets[0])
-    if workload.loss == "q_value":
-        return F.mse_loss(out.gather(1, targets[0].unsqueeze(1)).squeeze(1), targets[1])
-    mean, log_sigma = out.unbind(1)
-    return (log_sigma + 0.5 * ((targets[0] - mean) * torch.exp(-log_sigma)) ** 2).mean()
+LAYOUTS = {"nchw": torch.contiguous_format, "channels last": torch.channels_last}
 
 
-def build(workload: Workload, fused: bool = False, compiled: bool = False):
-    """``step(x, *targets) -> loss`` with weights of its own."""
-    layers: list[nn.Module] = []
-    for weight, bias in workload.initial():
-        linear = nn.Linear(weight.shape[1], weight.shape[0])
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(weight))
-            linear.bias.copy_(torch.from_numpy(bias))
-        layers += [linear, ACTIVATIONS[workload.activation]()]
-    model = nn.Sequential(*layers[:-1])
-    kind = torch.optim.Adam if workload.optimizer == "adam" else torch.optim.SGD
-    optimizer = kind(model.parameters(), lr=workload.learning_rate, fused=fused or None)
+def make_optimizer(workload: Workload, parameters, fused: bool = False) -> torch.optim.Optimizer:
+    """The workload's optimiser."""
+    options = {"lr": workload.learning_rate, "weight_decay": workload.weight_decay, "fused": fused or None}
+    if workload.optimizer == "adam":
+        return torch.optim.Adam(parameters, **options)
+    return torch.optim.SGD(parameters, momentum=workload.momentum, **options)
 
-    def forward(x, *targets):
-        return loss_of(workload, model(x), *targets)
 
-    update = optimizer.step
+def build(workload: Workload, fused: bool = False, compiled: bool = False, form: str | None = None, layout=None):
+    """``step(*batch) -> loss`` with weights of its own."""
+    model = network(workload, form)
+    if layout is not None:
+        model = model.to(memory_format=LAYOUTS[layout])
+    optimizer = make_optimizer(workload, model.parameters(), fused)
+    forward, update = model, optimizer.step
     if compiled:
-        forward = torch.compile(forward, fullgraph=True)
+        # products with compressed rows break the graph
+        forward = torch.compile(model, fullgraph=workload.network != "graph")
         if not fused:
             update = torch.compile(optimizer.step)
 
-    def step(x, *targets):
+    def step(*batch):
         optimizer.zero_grad()
-        loss = forward(x, *targets)
+        loss = forward(*batch)
         loss.backward()
         update()
         return loss
@@ -58,19 +44,27 @@ def build(workload: Workload, fused: bool = False, compiled: bool = False):
 
 
 def tensors(workload: Workload) -> list[torch.Tensor]:
-    """The data set; regression targets have the outputs' shape."""
+    """The data set."""
     return [torch.from_numpy(array) for array in workload.data()]
 
 
 def _candidate(workload: Workload, name: str, data: list[torch.Tensor], **options) -> Candidate:
     step = build(workload, **options)
     order = Order(workload, torch.randperm)
+    last = options["layout"] == "channels last"
+    if last:  # the data set too is stored with its channels last
+        data = [t.permute(0, 2, 3, 1).contiguous() if t.ndim == 4 else t for t in data]
+
+    def laid_out(batch):
+        return [t.permute(0, 3, 1, 2) if last and t.ndim == 4 else t for t in batch]
 
     def check(steps: int) -> np.ndarray:
+        draws = [torch.from_numpy(a) for a in workload.draws(steps * workload.batch)]
         losses = []
         for i in range(steps):
             start = 0 if workload.full_batch else i * workload.batch
-            losses.append(step(*(t[start : start + workload.batch] for t in data)).item())
+            rows = slice(None) if workload.full_batch else slice(start, start + workload.batch)
+            losses.append(step(*laid_out(t[rows] for t in data), *(t[rows] for t in draws)).item())
         return np.array(losses)
 
     def run_full(steps: int) -> int:
@@ -81,19 +75,26 @@ def _candidate(workload: Workload, name: str, data: list[torch.Tensor], **option
     def run_batches(steps: int) -> int:
         for _ in range(steps):
             rows = order.take(1)
-            step(*(t.index_select(0, rows) for t in data))
+            step(*laid_out(t.index_select(0, rows) for t in data))
         return steps
 
     return Candidate(name, check, run_full if workload.full_batch else run_batches)
 
 
 def candidates(workload: Workload, threads: int) -> list[Candidate]:
-    """Eager and compiled, plain and fused, all on `threads` threads."""
+    """Eager and compiled, plain and fused, every form and layout, all on `threads` threads."""
     torch.set_num_threads(threads)
+    torch._dynamo.config.allow_rnn = True
+    # every candidate compiles the same lines: past the limit they would silently run eagerly
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 512
     data = tensors(workload)
     found = []
-    for compiled in (False, True):
-        for fused in (False, True):
-            label = f"torch {'compile' if compiled else 'eager'}{' fused' if fused else ''} {threads}t"
-            found.append(_candidate(workload, label, data, compiled=compiled, fused=fused))
+    for form in FORMS.get(workload.network, (None,)):
+        for layout in LAYOUTS if workload.images else (None,):
+            for compiled in (False, True):
+                for fused in (False, True):
+                    words = ["compile" if compiled else "eager", form, layout, "fused" if fused else None]
+                    label = f"torch {' '.join(word for word in words if word)} {threads}t"
+                    options = {"compiled": compiled, "fused": fused, "form": form, "layout": layout}
+                    found.append(_candidate(workload, label, data, **options))
     return found

@@ -13,6 +13,8 @@ from . import methods as _methods  # attaches the methods of Tensor
 from .autograd import enable_grad, grad, is_grad_enabled, jvp, no_grad, set_grad_enabled, value_and_grad, vjp, vmap
 from .dtypes import (
     DType,
+    bfloat16,
+    float16,
     float32,
     float64,
     int8,
@@ -28,6 +30,7 @@ from .dtypes import bool_ as bool
 from .functions import *
 from .functions.inspection import array_namespace_info as __array_namespace_info__
 from .linalg import diagonal, dot, einsum, matmul, norm, outer, tensordot, trace, vecdot
+from .looping import scan
 from .tensor import Tensor
 from .tree import tree_flatten, tree_leaves, tree_map, tree_structure, tree_unflatten
 
@@ -40,14 +43,20 @@ e, inf, nan, newaxis, pi = 2.718281828459045, float("inf"), float("nan"), None, 
 
 _SUBMODULES = (
     "autograd", "backends", "cli", "compiler", "config", "data", "errors", "functional", "linalg", "nn", "objectives",
-    "optim", "random", "recipes", "train", "transforms", "tree",
+    "optim", "random", "recipes", "sparse", "train", "transforms", "tree",
 )  # fmt: skip
 #: names that live in submodules loaded on first use
 _LAZY = {
+    "autocast": ("mixed_precision", "autocast"),
     "compile": ("capture", "compile"),
     "set_num_threads": ("threads", "set_num_threads"),
     "get_num_threads": ("threads", "get_num_threads"),
     "explain": ("explanation", "explain"),
+    "set_memory_limit": ("memory", "set_memory_limit"),
+    "get_memory_limit": ("memory", "get_memory_limit"),
+    "profile": ("profiling", "profile"),
+    "checkpoint": ("checkpointing", "checkpoint"),
+    "checkpoint_sequential": ("checkpointing", "checkpoint_sequential"),
     **{
         name: ("random", name)
         for name in ("Generator", "bernoulli", "manual_seed", "normal", "permutation", "rand", "randint", "randn",

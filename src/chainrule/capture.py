@@ -34,6 +34,8 @@ from .tree import tree_flatten, tree_unflatten
 MANY_PROGRAMS = 8
 #: programs of one function after which new ones share generic kernels, and that are kept at most (the oldest go)
 GENERIC_AFTER, MAXIMUM_PROGRAMS = 32, 256
+#: seconds that `compile(tune=True)` may take for each program
+TUNING_SECONDS = 10.0
 #: bytes of row numbers that one native loop over epochs is given at a time
 ORDER_BYTES = 16 << 20
 
@@ -41,11 +43,14 @@ ORDER_BYTES = 16 << 20
 class CompiledFunction:
     """What `compile` returns: call it like the function; `repeat` and `epochs` run loops of it natively."""
 
-    def __init__(self, function: Callable[..., Any], keep_grads: bool = False, specialise: bool = True):
+    def __init__(
+        self, function: Callable[..., Any], keep_grads: bool = False, specialise: bool = True, tune: float = 0.0
+    ):
         functools.update_wrapper(self, function)
         self._function = function
         self._keep_grads = keep_grads
         self._specialise = specialise
+        self._tune = tune
         self._entries: dict[Any, list[tuple[Compiled, Any, int]]] = {}
         self._names = captured_names(function)
         self._seen: dict[Any, tuple] = {}
@@ -90,7 +95,7 @@ class CompiledFunction:
     def _find(self, key: Any, definition: Any, leaves: list[Any]) -> Compiled:
         """The program for arguments of these types under the present guards; traces if there is none."""
         names = [place.get(name) if kind else place.cell_contents for kind, place, name in self._names]
-        names.append(mode.grad_enabled)
+        names += [mode.grad_enabled, mode.precision]
         threads = get_num_threads()
         for entry, seen, used in self._entries.get(key, ()):
             if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
@@ -126,6 +131,7 @@ class CompiledFunction:
         trace = Trace()
         arguments: list[Node] = []
         values: list[Any] = []
+        around = mode.trail
         state.trace, mode.trail = trace, trace.trail
         try:
             for leaf in leaves:
@@ -140,9 +146,9 @@ class CompiledFunction:
             args, kwargs = (values, {}) if definition is None else tree_unflatten(definition, values)
             outputs = self._function(*args, **kwargs)
             specialise = self._specialise and self._count < GENERIC_AFTER
-            return Compiled(trace, arguments, outputs, self._keep_grads, specialise)
+            return Compiled(trace, arguments, outputs, self._keep_grads, specialise, self._tune)
         finally:
-            state.trace = mode.trail = None
+            state.trace, mode.trail = None, around
 
     # --- calls ------------------------------------------------------------------------------------
 
@@ -273,7 +279,7 @@ def captured_names(function: Callable[..., Any]) -> list[tuple[bool, Any, str]]:
     return names
 
 
-def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = False) -> Any:
+def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = False, tune: bool | float = False) -> Any:
     """Compile `function` to native programs; usable as a decorator.
 
     The function may read and write state (parameters, gradients, optimiser slots, generators): it is run once on
@@ -284,6 +290,11 @@ def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = Fa
         function: takes and returns trees of tensors, arrays and numbers. Tensors, arrays and Python floats are inputs
             (a float counts as float32); other values are part of the structure, a new one makes a new program.
         keep_grads: store gradients that the function both writes and consumes.
+        tune: time several tiles and chunks for the kernels of each new program, on memory of its own, for at most so
+            many seconds (True: 10), and use the fastest. They are kept in the cache folder, where the next process
+            finds them. Results have the same bits. Without it a cost model decides.
+
+    Raises ConfigError if `tune` is no bool and no positive number.
 
     Example:
         >>> import chainrule as cr
@@ -291,6 +302,8 @@ def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = Fa
         >>> double(cr.tensor([1.0, 2.0]))
         tensor([2., 4.])
     """
+    if not isinstance(tune, (bool, int, float)) or not (isinstance(tune, bool) or 0 < tune < float("inf")):
+        raise ConfigError(f"compile: tune is True, False or a positive number of seconds, not {tune!r}")
     if function is None:
-        return functools.partial(compile, keep_grads=keep_grads)
-    return CompiledFunction(function, keep_grads)
+        return functools.partial(compile, keep_grads=keep_grads, tune=tune)
+    return CompiledFunction(function, keep_grads, tune=TUNING_SECONDS if tune is True else float(tune))

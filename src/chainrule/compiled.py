@@ -51,8 +51,17 @@ class Leaf:
 class Compiled:
     """One program of a compiled function: its inputs, outputs, cells, and the plan."""
 
-    def __init__(self, trace: Trace, arguments: list[Node], outputs: Any, keep_grads: bool, specialise: bool):
+    def __init__(
+        self,
+        trace: Trace,
+        arguments: list[Node],
+        outputs: Any,
+        keep_grads: bool,
+        specialise: bool,
+        tune: float = 0.0,
+    ):
         self.specialise = specialise
+        self.tune = tune
         leaves, self.definition = tree_flatten(outputs)
         self.returned: list[Any] = []
         nodes: list[Node] = []
@@ -169,7 +178,9 @@ class Compiled:
         found = self._programs.get(advances)
         if found is None:
             if self.plan is None:
-                first = runtime.compile_nodes(self.order, self.nodes, self.specialise, self.in_place)
+                first = runtime.compile_nodes(
+                    self.order, self.nodes, self.specialise, self.in_place, trail=self.trail, tune=self.tune
+                )
                 self.plan = first.plan
                 self._programs[()] = first
                 self.scalar_values = [value for value, _ in self.plan.scalars]
@@ -190,7 +201,7 @@ class Compiled:
         step only.
         """
         self.program()
-        hosted = any(call.host is not None for region in self.plan.regions for call in region.tasks[0].calls)
+        hosted = any(region.hosted for region in self.plan.regions)
         return 1 if hosted or self.empties or (self.fresh and self.accumulates) else left
 
     def writes_any(self, leaves: Sequence[Any]) -> bool:

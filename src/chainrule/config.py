@@ -15,6 +15,7 @@ VARIABLES = {
     "CHAINRULE_NUM_THREADS": "threads that one program may use (default: the cores this process may run on)",
     "CHAINRULE_CACHE": "folder of compiled programs; empty: no disk cache (default: in the user's cache folder)",
     "CHAINRULE_CACHE_BYTES": "size at which old entries of the disk cache are dropped (default: 512 MiB)",
+    "CHAINRULE_MEMORY": "bytes that one program may need for intermediate values and results (default: what is free)",
     "CHAINRULE_DATA": "folder of the real data sets that recipes, tests and benchmarks read",
     "CHAINRULE_BACKEND": "'cpu' (native code, default) or 'interpreter' (NumPy, for comparison)",
     "CHAINRULE_TARGET": "LLVM host override 'cpu:features' for testing other machines' code, e.g. 'haswell:'",
@@ -49,6 +50,11 @@ def num_threads() -> int:
 def cache_bytes() -> int:
     """Upper bound on the size of the disk cache in bytes."""
     return _integer("CHAINRULE_CACHE_BYTES", 512 << 20, 0)
+
+
+def memory_bytes() -> int | None:
+    """Limit on the memory of a program in bytes, None if ``CHAINRULE_MEMORY`` is not set."""
+    return _integer("CHAINRULE_MEMORY", 0, 1) or None
 
 
 def cache_folder() -> Path | None:

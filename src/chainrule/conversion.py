@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import DType
+from .dtypes import DType, bfloat16, converted
 from .errors import DTypeError, PlaceholderError, ShapeError
 from .graph.node import Node
 from .ops.base import message
@@ -24,13 +24,16 @@ def to_node(value: Any, name: str = "asarray") -> Node:
 def to_array(value: Any, name: str = "asarray", dtype: DType | None = None) -> np.ndarray:
     """A new array of ours from `value`: NumPy arrays keep their dtype, Python floats give float32, ints int64."""
     try:
-        array = np.array(value, dtype=None if dtype is None else dtype.numpy, order="C", copy=True)
+        direct = None if dtype is None or dtype.is_half else dtype.numpy
+        array = np.array(_bits_of_bfloat16(value), dtype=direct, order="C", copy=True)
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, PlaceholderError):
             raise
         raise ShapeError(message(name, f"no array can be made of this: {error}", ())) from None
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" and array.dtype != bfloat16.numpy:
         raise DTypeError(message(name, f"elements of type {array.dtype} are not numbers that tensors hold", ()))
+    if dtype is not None and array.dtype != dtype.numpy:
+        return converted(array, dtype)
     if dtype is None and array.dtype == np.float64:
         first = value
         while isinstance(first, (list, tuple)) and first:
@@ -38,6 +41,13 @@ def to_array(value: Any, name: str = "asarray", dtype: DType | None = None) -> n
         if type(first) in (float, int, bool) or isinstance(first, (list, tuple)):
             array = array.astype(np.float32)
     return array
+
+
+def _bits_of_bfloat16(value: Any) -> Any:
+    """`value`, or if it is a bfloat16 array of another package's (they go by that name) one of ours over its memory."""
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.name == "bfloat16":
+        return np.asarray(value).view(np.uint16).view(bfloat16.numpy)
+    return value
 
 
 def nodes_of(name: str, values: tuple, weak: bool = True) -> list[Node] | None:

@@ -1,4 +1,9 @@
-"""Element types, and the Array API's rules for combining them."""
+"""Element types, and the Array API's rules for combining them.
+
+float16 and bfloat16 are types of storage: arithmetic on them runs in float32 and every result is rounded to the type.
+NumPy has no bfloat16. Its arrays here have a NumPy dtype of one field over 16-bit words, so that they are told apart
+from uint16 wherever an array is asked for its dtype, and so that NumPy refuses to calculate with the bit patterns.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +15,18 @@ from .errors import DTypeError
 class DType:
     """An element type: ``float32``, ``int64``, ``bool`` and so on; compared by identity.
 
-    Attributes: ``name``; ``numpy``, the NumPy dtype; ``itemsize`` in bytes; ``kind``, one of
-    'b' (bool), 'i' (signed), 'u' (unsigned) and 'f' (floating).
+    Attributes: ``name``; ``numpy``, the NumPy dtype of its arrays; ``itemsize`` in bytes; ``kind``, one of
+    'b' (bool), 'i' (signed), 'u' (unsigned) and 'f' (floating); ``is_half``, whether it is float16 or bfloat16.
     """
 
-    __slots__ = ("itemsize", "kind", "name", "numpy")
+    __slots__ = ("is_half", "itemsize", "kind", "name", "numpy")
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, numpy: np.dtype | None = None, kind: str = ""):
         self.name = name
-        self.numpy = np.dtype(name)
+        self.numpy = np.dtype(name) if numpy is None else numpy
         self.itemsize = self.numpy.itemsize
-        self.kind = self.numpy.kind
+        self.kind = kind or self.numpy.kind
+        self.is_half = self.kind == "f" and self.itemsize == 2
 
     def __repr__(self) -> str:
         return f"chainrule.{self.name}"
@@ -32,9 +38,10 @@ class DType:
 bool_ = DType("bool")
 int8, int16, int32, int64 = (DType(f"int{n}") for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (DType(f"uint{n}") for n in (8, 16, 32, 64))
-float32, float64 = DType("float32"), DType("float64")
+float16, float32, float64 = DType("float16"), DType("float32"), DType("float64")
+bfloat16 = DType("bfloat16", np.dtype([("bfloat16", np.uint16)]), "f")
 
-ALL = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64)
+ALL = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, bfloat16, float32, float64)
 BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
 
@@ -49,6 +56,8 @@ def as_dtype(value) -> DType:
         return default_float
     if value is int:
         return default_int
+    if type(value) is str and value in BY_NAME:
+        return BY_NAME[value]
     try:
         return _BY_NUMPY[np.dtype(value)]
     except (TypeError, KeyError):
@@ -64,7 +73,10 @@ def _promotion_table() -> dict[tuple[DType, DType], DType]:
                 continue  # the standard leaves mixed kinds undefined: an explicit cast says what is meant
             if {a.kind, b.kind} == {"i", "u"} and uint64 in (a, b):
                 continue
-            table[a, b] = _BY_NUMPY[np.promote_types(a.numpy, b.numpy)]
+            if a is not b and bfloat16 in (a, b):  # float16 has digits and bfloat16 has powers that the other lacks
+                table[a, b] = float64 if float64 in (a, b) else float32
+            else:
+                table[a, b] = _BY_NUMPY[np.promote_types(a.numpy, b.numpy)]
     return table
 
 
@@ -84,3 +96,57 @@ def promote(a: DType, b: DType) -> DType:
         raise DTypeError(
             f"{a.name} and {b.name} do not mix; convert one of them with .astype(...)"
         ) from None
+
+
+# --- arrays of float16 and bfloat16 -----------------------------------------------------------------
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """`array` itself, or its values as float32 (exactly) if it is of float16 or bfloat16."""
+    if array.dtype == bfloat16.numpy:
+        return (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def converted(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """The numbers of `array` as a new array of `dtype`, floating ones rounded once to nearest, ties to even.
+
+    A NaN stays one. Whole numbers of more than 32 bits reach float16 and bfloat16 by way of float64.
+    """
+    source = widened(array) if array.dtype == bfloat16.numpy else array
+    if dtype is bfloat16:
+        return _rounded_to_bfloat16(source)
+    with np.errstate(all="ignore"):
+        if dtype is float16 and source.dtype.kind in "iu":
+            source = source.astype(np.float64)
+        return source.astype(dtype.numpy)
+
+
+def _rounded_to_bfloat16(array: np.ndarray) -> np.ndarray:
+    if array.dtype == bfloat16.numpy:
+        return array.copy()
+    if array.dtype == np.float32 or array.dtype == np.float16:
+        bits = array.astype(np.float32, order="C").view(np.uint32)
+    else:
+        bits = _rounded_to_odd(array.astype(np.float64, order="C"))
+    high = bits >> np.uint32(16)
+    rounded = (bits + np.uint32(0x7FFF) + (high & np.uint32(1))) >> np.uint32(16)
+    nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
+    return np.where(nan, high | np.uint32(0x40), rounded).astype(np.uint16).view(bfloat16.numpy)
+
+
+def _rounded_to_odd(array: np.ndarray) -> np.ndarray:
+    """Bits of float32 numbers next to those of a float64 array: of two the odd one, so that rounding again is right."""
+    with np.errstate(all="ignore"):
+        near = array.astype(np.float32)
+        back = near.astype(np.float64)
+    bits = near.view(np.uint32)
+    bits = np.where(np.abs(back) > np.abs(array), bits - np.uint32(1), bits)
+    inexact = (back != array) & ~np.isnan(array)
+    return np.where(inexact, bits | np.uint32(1), bits)
+
+
+def rounded_number(value: float, dtype: DType) -> float:
+    """The Python number `value` rounded to a floating `dtype`."""
+    with np.errstate(all="ignore"):
+        return float(widened(converted(np.float64(value).reshape(1), dtype))[0])

@@ -29,7 +29,7 @@ class EpochLoop:
 
         loops = owner.__dict__.setdefault("_loops", {})
         if count not in loops:
-            loops[count] = type(owner)(gathered, owner._keep_grads)
+            loops[count] = type(owner)(gathered, owner._keep_grads, tune=owner._tune)
             loops[count]._names = owner._names
         self.gathering = loops[count]
 

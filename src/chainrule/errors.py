@@ -31,6 +31,10 @@ class CompileError(ChainruleError, RuntimeError):
     """The compiler met a graph or a call that it does not accept."""
 
 
+class MemoryLimitError(ChainruleError, MemoryError):
+    """A program needs more memory than there is, or than the limit that is set; nothing of it has run."""
+
+
 class GradientNotStoredError(ChainruleError, RuntimeError):
     """A gradient that a compiled step consumed without storing it was read."""
 

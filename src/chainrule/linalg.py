@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .conversion import to_node
+from .dtypes import float32
 from .errors import ConfigError, DTypeError
 from .functions.elementwise import abs as absolute
 from .functions.elementwise import sqrt, square
@@ -15,8 +16,8 @@ from .functions.reduction import sum as sum_of
 from .functions.shape import matrix_transpose, transpose
 from .graph.node import Node
 from .ops.base import emit, message, mode, primitive
-from .recording import cast, normal_axis, permute, promoted, reject, reshape
-from .tensor import Tensor
+from .recording import cast, normal_axis, permute, product, promoted, reject, reshape
+from .tensor import Tensor, node_of
 
 __all__ = [
     "diagonal", "dot", "einsum", "matmul", "matrix_norm", "matrix_transpose", "norm", "outer", "tensordot", "trace",
@@ -38,11 +39,13 @@ def _operands(name: str, x1: Any, x2: Any) -> tuple[Node, Node]:
 
 
 def _contract(a: Node, b: Node, a_labels: Sequence[int], b_labels: Sequence[int], out: Sequence[int]) -> Node:
-    return emit("contract", a, b, attributes=(tuple(a_labels), tuple(b_labels), tuple(out)))
+    return product("contract", a, b, (tuple(a_labels), tuple(b_labels), tuple(out)))
 
 
 def _product_sum(a: Node, b: Node, a_labels: Sequence[int], b_labels: Sequence[int], out: Sequence[int]) -> Node:
     """The contraction as multiplication and sum, which fuse with their neighbours: for vectors."""
+    if a.dtype.is_half:  # products are not rounded before they are added
+        return cast(_product_sum(cast(a, float32), cast(b, float32), a_labels, b_labels, out), a.dtype)
     summed = [label for label in dict.fromkeys([*a_labels, *b_labels]) if label not in out]
     order = [*out, *summed]
     extents = dict(zip(a_labels, a.shape)) | dict(zip(b_labels, b.shape))
@@ -72,7 +75,7 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
             help = "the second operand may have to be transposed: x2.mT"
         reject("matmul", f"axis -1 of the first has {k} elements, axis {-2 if rb > 1 else 0} of the second has {m}",
                (a, b), help)  # fmt: skip
-    if ra == 2 and rb == 2 and not (a.shape[0] == 1 and b.shape[1] == 1):
+    if ra == 2 and rb == 2 and not (a.shape[0] == 1 and b.shape[1] == 1) and mode.precision is None:
         requires_grad = (a.requires_grad or b.requires_grad) and mode.grad_enabled
         return Tensor(Node(_MATRICES, (a, b), (a.shape[0], b.shape[1]), a.dtype, None, requires_grad, mode.where))
     if rb == 1:  # matrix or batch of matrices times vector, or vector times vector
@@ -113,6 +116,8 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     i, j = normal_axis("vecdot", axis, len(a.shape), a), normal_axis("vecdot", axis, len(b.shape), b)
     if a.shape[i] != b.shape[j]:
         reject("vecdot", f"axis {axis} has {a.shape[i]} and {b.shape[j]} elements", (a, b))
+    if a.dtype.is_half and a.dtype is b.dtype:  # products are not rounded before they are added
+        return Tensor(cast(node_of(vecdot(Tensor(cast(a, float32)), Tensor(cast(b, float32)), axis=axis)), a.dtype))
     return sum_of(Tensor(a) * Tensor(b), axis)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import autograd, functions, indexing, linalg
 from .conversion import to_node
-from .dtypes import as_dtype, bool_, float32, float64, int32, int64
+from .dtypes import as_dtype, bfloat16, bool_, float16, float32, float64, int32, int64
 from .errors import ConfigError
 from .operators import replace
 from .ops.base import emit, message
@@ -196,7 +196,8 @@ def _install() -> None:
     for name, method in methods.items():
         setattr(Tensor, name, method)
     for name, dtype in {
-        "float": float32, "double": float64, "int": int32, "long": int64, "bool": bool_,
+        "half": float16, "bfloat16": bfloat16, "float": float32, "double": float64, "int": int32, "long": int64,
+        "bool": bool_,
     }.items():  # fmt: skip
         setattr(Tensor, name, _converter(as_dtype(dtype)))
 

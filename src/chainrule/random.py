@@ -1,7 +1,7 @@
 """Random numbers that depend only on seed, draw and position: Philox4x32-10, never on threads, batches or compilation.
 
 A generator is a state (seed, counter), uint64[2]; each draw takes the state as its key and adds 1 to the counter.
-Inside `vmap` the key is folded with the lane, so that lanes draw different numbers.
+Inside `vmap` the key is folded with the lane and inside `scan` with the iteration, so that these draw different numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .conversion import to_node
-from .dtypes import DType, as_dtype, default_float, float32, float64, int64, uint32, uint64
+from .dtypes import DType, as_dtype, bfloat16, default_float, float16, float32, float64, int64, uint32, uint64
 from .errors import ConfigError, DTypeError
 from .graph.node import Node
 from .ops.base import emit, message
@@ -61,14 +61,19 @@ class Generator:
         """The key of the next draw; moves the state on by one draw."""
         cell = self.state
         trace = state.trace
-        key = node_of(cell)
-        if key.value is not None and trace is None:
-            cell._node = constant(key.value + _TICK)
-            bump()
-        else:
-            cell._rebind(emit("add", key, constant(_TICK.copy())))
-        for lane in state.lanes:
-            key = _folded(key, lane)
+        outer = trace if trace is None else trace.root  # a draw in a loop is one draw, folded with the iteration
+        state.trace = outer
+        try:
+            key = node_of(cell)
+            if key.value is not None and outer is None:
+                cell._node = constant(key.value + _TICK)
+                bump()
+            else:
+                cell._rebind(emit("add", key, constant(_TICK.copy())))
+        finally:
+            state.trace = trace
+        for number in (*state.lanes, *state.iterations):
+            key = _folded(key, number)
         return key
 
 
@@ -120,7 +125,7 @@ def _row(node: Node, row: int) -> Node:
 
 
 def _unit(key: Node, shape: tuple[int, ...], dtype: DType) -> Node:
-    """Uniform numbers in [0, 1): 24 random bits for float32, 53 for float64."""
+    """Uniform numbers in [0, 1): as many random bits as the dtype has digits (24 for float32, 53 for float64)."""
     if dtype is float64:
         words = emit("random_bits", key, attributes=((2, *shape),))
         high = cast(emit("shift_right", _row(words, 0), full(5, shape, uint32)), float64)
@@ -128,8 +133,9 @@ def _unit(key: Node, shape: tuple[int, ...], dtype: DType) -> Node:
         both = emit("add", emit("mul", high, full(2.0**26, shape, float64)), low)
         return emit("mul", both, full(2.0**-53, shape, float64))
     bits = emit("random_bits", key, attributes=(shape,))
-    whole = cast(emit("shift_right", bits, full(8, shape, uint32)), float32)
-    return emit("mul", whole, full(2.0**-24, shape, float32))
+    digits = {float16: 11, bfloat16: 8}.get(dtype, 24)  # with more, numbers near 1 would round to it
+    whole = cast(emit("shift_right", bits, full(32 - digits, shape, uint32)), dtype)
+    return emit("mul", whole, full(2.0**-digits, shape, dtype))
 
 
 def _finish(node: Node, requires_grad: bool) -> Tensor:
@@ -173,6 +179,8 @@ def uniform(
 
 def _standard_normal(key: Node, shape: tuple[int, ...], dtype: DType) -> Node:
     """Normal numbers by Box and Muller's transformation: sqrt(-2 log(1 - u)) cos(2 pi v)."""
+    if dtype.is_half:
+        return cast(_standard_normal(key, shape, float32), dtype)
     pair = _unit(key, (2, *shape), dtype)
     positive = emit("sub", full(1.0, shape, dtype), _row(pair, 0))
     radius = emit("sqrt", emit("mul", emit("log", positive), full(-2.0, shape, dtype)))
@@ -196,7 +204,7 @@ def bernoulli(
     p: Any = 0.5, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None
 ) -> Tensor:
     """True with probability `p`; as 0 and 1 if another dtype than bool is given."""
-    wanted = p.dtype if isinstance(p, Tensor) and p.dtype.kind == "f" else default_float
+    wanted = p.dtype if isinstance(p, Tensor) and p.dtype.kind == "f" and not p.dtype.is_half else default_float
     extents, (chance,) = _parameters("bernoulli", shape, wanted, p)
     hit = emit("lt", _unit(_key(generator), extents, wanted), chance)
     return Tensor(hit if dtype is None else cast(hit, as_dtype(dtype)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import ops as _ops  # noqa: F401 (registers every primitive)
-from .dtypes import ALL, BY_NAME, DType, as_dtype, promote
+from .dtypes import ALL, BY_NAME, DType, as_dtype, float32, promote
 from .errors import DTypeError, ShapeError
 from .graph.node import Node
 from .ops.base import REGISTRY, Primitive, emit, message, mode, primitive
@@ -84,6 +84,13 @@ def size_of(shape: Shape) -> int:
 def cast(node: Node, dtype: DType) -> Node:
     """`node` converted to `dtype`, or `node` itself."""
     return node if node.dtype is dtype else emit("cast", node, attributes=(dtype,))
+
+
+def product(name: str, a: Node, b: Node, attributes: tuple) -> Node:
+    """Record a contraction: of float32 operands in the precision of `autocast`, if one is set."""
+    if mode.precision is not None and a.dtype is float32:
+        attributes = (*attributes, mode.precision)
+    return emit(name, a, b, attributes=attributes)
 
 
 def record_unary(op: Primitive, node: Node, shape: Shape) -> Node:

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from . import config
+from . import config, memory
 from .backends import interpreter
 from .dtypes import float32
 from .errors import PlaceholderError
 from .graph.node import Node, topological
 from .ops import elementary
-from .ops.base import emit
+from .ops.base import Credit, emit, mode
 from .ops.leaf import CONSTANT, placeholder
+from .transforms.checkpoint import hidden
 
 #: programs that are kept, and runs after which one is compiled for its very shapes
 MAXIMUM_PROGRAMS = 1024
@@ -44,6 +45,8 @@ _programs: OrderedDict[Any, _Entry] = OrderedDict()
 _lock = threading.RLock()
 _STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
 _roots: deque[weakref.ref[Node]] = deque(maxlen=16)
+#: state that was written and has no value yet; see `evaluate_with_next`
+_written: list[Node] = []
 
 
 def evaluate(nodes: Sequence[Node]) -> None:
@@ -55,12 +58,13 @@ def evaluate(nodes: Sequence[Node]) -> None:
     pending = [node for node in nodes if node.value is None]
     if not pending:
         return
+    if _written:
+        pending += [node for node in _written if node.value is None]
+        _written.clear()
     order = topological(pending)
     wanted = _with_history(pending, order)
     if _roots:
-        inside = set(order)
-        wanted += [node for ref in _roots if (node := ref()) in inside and node.value is None and node not in wanted]
-        _roots.clear()
+        wanted += [node for node in _along(order) if node not in wanted]
     if config.backend() == "interpreter":
         values = interpreter.run(wanted)
     else:
@@ -72,10 +76,49 @@ def evaluate(nodes: Sequence[Node]) -> None:
             node.op, node.inputs = CONSTANT, ()
 
 
+def _along(order: list[Node]) -> list[Node]:
+    """The roots noted by `evaluate_along` that need a pending node of `order`, which is extended by what they need."""
+    roots = [node for ref in _roots if (node := ref()) is not None and node.value is None]
+    _roots.clear()
+    inside = set(order)
+    pending = {node for node in order if node.value is None and node.inputs}
+    found = [root for root in roots if root in pending or _reaches(root, pending)]
+    stack = [(root, False) for root in reversed(found)]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+        elif node not in inside:
+            inside.add(node)
+            stack.append((node, True))
+            if node.value is None:
+                stack.extend((operand, False) for operand in reversed(node.inputs))
+    return found
+
+
+def _reaches(root: Node, pending: set[Node]) -> bool:
+    """Whether `root` needs one of `pending`."""
+    stack, seen = [root], {root}
+    while stack:
+        for operand in stack.pop().inputs:
+            if operand in pending:
+                return True
+            if operand.value is None and operand not in seen:
+                seen.add(operand)
+                stack.append(operand)
+    return False
+
+
 def evaluate_along(root: Node) -> None:
-    """Let the next evaluation whose work includes `root` keep its value too: a loss whose gradients are computed."""
+    """Let the next evaluation that shares work with `root` fill it too: a loss whose gradients are computed."""
     if root.value is None:
         _roots.append(weakref.ref(root))
+
+
+def evaluate_with_next(node: Node) -> None:
+    """Let the next evaluation fill `node` too, whatever else it is for: state that a layer wrote."""
+    if node.value is None:
+        _written.append(node)
 
 
 def _with_history(pending: list[Node], order: list[Node]) -> list[Node]:
@@ -84,6 +127,7 @@ def _with_history(pending: list[Node], order: list[Node]) -> list[Node]:
     if not any(node.requires_grad for node in wanted):
         return wanted
     known, budget = set(map(id, wanted)), KEPT_BYTES
+    known.update(map(id, hidden(order)))
     for node in order:
         if node.requires_grad and node.value is None and id(node) not in known and node.op.family != "movement":
             size = node.dtype.itemsize
@@ -156,9 +200,19 @@ def run(order: Sequence[Node], outputs: Sequence[Node]) -> list[np.ndarray]:
 
 
 def compile_nodes(
-    order: Sequence[Node], outputs: Sequence[Node], baked: bool, in_place: dict[int, int] | None = None, advances=()
+    order: Sequence[Node],
+    outputs: Sequence[Node],
+    baked: bool,
+    in_place: dict[int, int] | None = None,
+    advances=(),
+    trail: Sequence[Credit] | None = None,
+    tune: float = 0.0,
 ) -> Any:
-    """A `Program` for `outputs`; see `compiler.plan.make_plan` for the arguments."""
+    """A `Program` for `outputs`; see `compiler.plan.make_plan` for the arguments.
+
+    Raises MemoryLimitError if it needs more memory than there is; `trail` says which layers its nodes belong to.
+    Specialised kernels are tuned for at most `tune` seconds.
+    """
     from .backends.cpu import toolchain
     from .backends.cpu.contract import CpuTiles
     from .compiler.code import addresses_of, prepare
@@ -173,4 +227,12 @@ def compile_nodes(
         x, w = placeholder(0, (2, 3), float32), placeholder(1, (2, 3), float32)
         product = emit("contract", x, w, attributes=((0, 2), (1, 2), (0, 1)))
         addresses_of(make_plan([x, w, product], [product], tiles, 1, baked=False))
-    return Program(make_plan(order, outputs, tiles, get_num_threads(), in_place, baked), advances)
+    plan = make_plan(order, outputs, tiles, get_num_threads(), in_place, baked)
+    memory.describe(plan, order, trail if trail is not None else mode.trail or ())
+    memory.require(plan)
+    program = Program(plan, advances)
+    if tune and baked:
+        from .profiling.tuning import tuned
+
+        program = tuned(program, tune)
+    return program

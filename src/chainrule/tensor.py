@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import runtime
-from .dtypes import DType
+from .dtypes import DType, bfloat16, widened
 from .errors import DifferentiationError, DTypeError, GradientNotStoredError, PlaceholderError
 from .graph.node import Node
 from .ops.base import emit, message, mode, primitive
@@ -28,6 +28,8 @@ class State(threading.local):
     trace: Any = None
     #: index nodes of the lanes of enclosing `vmap` calls, so that their random draws differ
     lanes: tuple[Node, ...] = ()
+    #: numbers of the iterations of enclosing loops, so that the random draws of iterations differ
+    iterations: tuple[Node, ...] = ()
 
 
 state = State()
@@ -344,12 +346,19 @@ class Tensor:
         value = node.value
         return evaluate_node(node, what) if value is None else value
 
+    def _readable(self, what: str) -> np.ndarray:
+        """The value as NumPy can show it: bfloat16 as a copy in float32."""
+        value = self._value(what)
+        return value.view() if value.dtype != bfloat16.numpy else widened(value)
+
     def numpy(self) -> np.ndarray:
-        """The value as a read-only NumPy array that shares its memory."""
-        return self._value("numpy").view()
+        """The value as a read-only NumPy array that shares its memory; of bfloat16 a copy in float32."""
+        return self._readable("numpy")
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        value = self._value("__array__")
+        value = self._readable("__array__")
+        if copy is False and self._node.dtype is bfloat16:
+            raise ValueError("NumPy has no bfloat16: converting the values to float32 needs a copy")
         if dtype is not None and np.dtype(dtype) != value.dtype:
             if copy is False:
                 raise ValueError(f"converting {value.dtype} to {dtype} needs a copy")
@@ -359,6 +368,9 @@ class Tensor:
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """A DLPack capsule; consumers that do not know read-only memory get a copy."""
         value = self._value("__dlpack__")
+        if self._node.dtype is bfloat16:
+            help = "export x.astype(chainrule.float32)"
+            raise BufferError(message("__dlpack__", "NumPy cannot export bfloat16", (self._node,), help))
         if max_version is not None and max_version[0] >= 1 and np.lib.NumpyVersion(np.__version__) >= "2.1.0":
             return value.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
         if copy is False:
@@ -378,11 +390,11 @@ class Tensor:
             problem = f"one element is needed, there are {size_of(node.shape)}"
             help = "reduce first, with any() or all() for a condition" if what == "bool" else "index or reduce first"
             reject(what, problem, (node,), help)
-        return self._value(what).item()
+        return self._readable(what).item()
 
     def tolist(self):
         """The elements as nested lists of Python numbers."""
-        return self._value("tolist").tolist()
+        return self._readable("tolist").tolist()
 
     def __bool__(self) -> bool:
         return bool(self._scalar("bool"))
@@ -420,7 +432,7 @@ class Tensor:
         outside = trace is not None and self._trace is not trace
         if node.value is None and (outside or placeholder_below(node) is not None):
             return f"tensor(<placeholder>, shape={node.shape}, dtype={node.dtype.name})"
-        value = evaluate_node(node, "repr")
+        value = widened(evaluate_node(node, "repr"))
         text = np.array2string(value, separator=", ", prefix="tensor(", suffix=")")
         if value.size == 0:
             extra = f", shape={node.shape}" + (extra or f", dtype={node.dtype.name}")
@@ -444,7 +456,7 @@ class Tensor:
         return copy
 
     def __reduce__(self):
-        return (_rebuild, (type(self), np.asarray(self._value("pickle")), self._leaf, self.name))
+        return (_rebuild, (type(self), self._value("pickle"), self._leaf, self.name))
 
     __hash__ = object.__hash__
 

@@ -56,6 +56,7 @@ class Trace:
         self.lifted: list[tuple[Callable[[], float], Node]] = []
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.trail: list[Credit] = []
+        self.root = self  # the trace of the whole function, as a loop's region has one
         self._count = 0
 
     def new_input(self, shape: tuple[int, ...], dtype: Any, requires_grad: bool = False) -> Node:

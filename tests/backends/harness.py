@@ -9,6 +9,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from chainrule.backends.base import Value
+from chainrule.backends.cpu import half
 from chainrule.backends.cpu.scalar import LLVMScalarBuilder
 from chainrule.dtypes import DType, as_dtype, bool_
 
@@ -24,7 +25,7 @@ def _initialize() -> None:
 
 
 def _memory(dtype: DType) -> str:
-    return "i8" if dtype is bool_ else LLVMScalarBuilder([], 1).llvm_type(dtype)
+    return "i8" if dtype is bool_ else "i16" if dtype.is_half else LLVMScalarBuilder([], 1).llvm_type(dtype)
 
 
 def kernel_text(function: Callable, dtypes: Sequence[DType], width: int, **options) -> tuple[str, DType]:
@@ -41,12 +42,17 @@ def kernel_text(function: Callable, dtypes: Sequence[DType], width: int, **optio
         lines.append(f"  %l{i} = load {vector(dtype)}, ptr %p{i}, align 1")
         if dtype is bool_:
             lines.append(f"  %c{i} = trunc {vector(dtype)} %l{i} to {builder.llvm_type(dtype)}")
-        values.append(Value(f"%c{i}" if dtype is bool_ else f"%l{i}", dtype))
+        if dtype.is_half:
+            values.append(half.from_memory(builder, f"%l{i}", dtype))
+        else:
+            values.append(Value(f"%c{i}" if dtype is bool_ else f"%l{i}", dtype))
     result = function(builder, *values)
     ref = result.ref
     if result.dtype is bool_:
         lines.append(f"  %stored = zext {builder.llvm_type(bool_)} {ref} to {vector(bool_)}")
         ref = "%stored"
+    elif result.dtype.is_half:
+        ref = half.to_memory(builder, result)
     lines.append(f"  %q = getelementptr {_memory(result.dtype)}, ptr %out, i64 %i")
     lines.append(f"  store {vector(result.dtype)} {ref}, ptr %q, align 1")
     parameters = ", ".join(["i64 %n", "ptr noalias %out"] + [f"ptr noalias %in{i}" for i in range(len(dtypes))])

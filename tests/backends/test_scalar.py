@@ -7,12 +7,29 @@ import pytest
 
 from chainrule.backends.base import ScalarBuilder, Value
 from chainrule.backends.cpu.scalar import LLVMScalarBuilder, literal_text
-from chainrule.dtypes import ALL, as_dtype, bool_, float32, float64, int8, int32, int64, uint8, uint64
+from chainrule.backends.cpu.toolchain import host
+from chainrule.dtypes import (
+    ALL,
+    as_dtype,
+    bool_,
+    converted,
+    float16,
+    float32,
+    float64,
+    int8,
+    int32,
+    int64,
+    uint8,
+    uint64,
+    widened,
+)
 from chainrule.errors import DTypeError
 
 from .harness import Kernel, assembly, run
 
 FLOATS = (float32, float64)
+#: the dtypes that the vocabulary calculates in; float16 and bfloat16 are converted
+CALCULATED = tuple(d for d in ALL if not d.is_half)
 INTEGERS = tuple(d for d in ALL if d.kind in "iu")
 WIDTHS = (1, 4, 8, 16)
 on_x86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="compiles for x86")
@@ -23,11 +40,11 @@ def samples(dtype, n=512, seed=0):
     if dtype.kind == "b":
         return rng.integers(0, 2, n).astype(bool)
     if dtype.kind == "f":
-        tiny = np.finfo(dtype.numpy).smallest_subnormal
+        tiny = 2.0**-133 if dtype.name == "bfloat16" else np.finfo(dtype.numpy).smallest_subnormal
         special = [0.0, -0.0, np.inf, -np.inf, np.nan, 0.5, -0.5, 1.5, 2.5, -2.5, tiny, -tiny, 1e9, 2.0**23 + 1]
         x = rng.standard_normal(n) * 10.0 ** rng.integers(-3, 8, n)
         x[: len(special)] = special
-        return rng.permutation(x).astype(dtype.numpy)
+        return converted(rng.permutation(x), dtype)
     info = np.iinfo(dtype.numpy)
     x = rng.integers(info.min, info.max, n, dtype=dtype.numpy, endpoint=True)
     x[: n // 2] = rng.integers(max(info.min, -9), 9, n // 2)
@@ -37,6 +54,7 @@ def samples(dtype, n=512, seed=0):
 
 def same_bits(a, b):
     assert a.dtype == b.dtype
+    a, b = widened(a), widened(b)
     if a.dtype.kind == "f":
         a, b = np.where(np.isnan(a), np.nan, a).astype(a.dtype), np.where(np.isnan(b), np.nan, b).astype(b.dtype)
     return a.tobytes() == b.tobytes()
@@ -79,7 +97,7 @@ def quiet():
 @pytest.mark.parametrize("name", BINARY)
 def test_binary_operations_agree_with_numpy(name):
     reference, kinds = BINARY[name]
-    for dtype in ALL:
+    for dtype in CALCULATED:
         if dtype.kind in kinds:
             x, y = samples(dtype), samples(dtype, seed=1)
             y[::5] = x[::5]
@@ -91,7 +109,7 @@ def test_binary_operations_agree_with_numpy(name):
 @pytest.mark.parametrize("name", UNARY)
 def test_unary_operations_agree_with_numpy(name, options):
     reference, kinds = UNARY[name]
-    for dtype in ALL:
+    for dtype in CALCULATED:
         if dtype.kind in kinds:
             x = samples(dtype)
             for width in (1, 8):
@@ -185,16 +203,18 @@ def test_funnel_takes_the_upper_half():
 def test_casts(source, target):
     x = samples(source)
     got = run(lambda b, v: b.cast(v, target), x)
+    if float16 in (source, target) and host().has_half:
+        assert same_bits(run(lambda b, v: b.cast(v, target), x, half=True), got)
     if source.kind == "f" and target.kind in "iu":
         info = np.iinfo(target.numpy)
-        for a, g in zip(x, got.tolist()):
+        for a, g in zip(widened(x), got.tolist()):
             if np.isfinite(a):
                 want = min(max(int(a), info.min), info.max)
             else:
                 want = 0 if np.isnan(a) else info.max if a > 0 else info.min
             assert g == want
     else:
-        assert same_bits(got, x.astype(target.numpy))
+        assert same_bits(got, converted(x, target))
 
 
 def test_bitcast_and_select():
@@ -209,7 +229,8 @@ def test_bitcast_and_select():
 def test_constants_are_exact(dtype):
     values = samples(dtype, 64)
     for value in values[:20]:
-        got = run(lambda b, x, v=value: b.const(v.item(), dtype), values)
+        number = widened(value.reshape(1)).item()
+        got = run(lambda b, x, v=number: b.const(v, dtype), values)
         assert same_bits(got, np.full(values.size, value))
 
 
@@ -267,10 +288,10 @@ def test_vocabulary_is_complete():
 @pytest.mark.parametrize("cpu", ["x86-64", "haswell", "skylake-avx512"])
 def test_no_calls_in_machine_code(cpu):
     old = cpu == "x86-64"
-    options = {"fma": not old, "rounding": not old}
+    options = {"fma": not old, "rounding": not old, "half": not old}
     for width in (1, 16) if old else (16,):
         for name, (_, kinds) in {**BINARY, **UNARY, "minimum": (None, "fiu"), "fma": (None, "f")}.items():
-            for dtype in ALL:
+            for dtype in CALCULATED:
                 if dtype.kind in kinds:
                     count = 3 if name == "fma" else 1 if name in UNARY else 2
                     text = assembly(getattr(LLVMScalarBuilder, name), *[dtype] * count, width=width, cpu=cpu, **options)

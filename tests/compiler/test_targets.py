@@ -19,6 +19,7 @@ from chainrule.graph.node import topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
 from tests.compiler.graphs import Generator
+from tests.ops.table_sparse import operands
 
 MACHINES = {
     "avx2": ("x86_64-unknown-linux-gnu", "haswell", ""),
@@ -70,7 +71,18 @@ def moving():
     return [spread, padded, uniform, long, emit("concat", taken, emit("flip", x, attributes=((1,),)), attributes=(0,))]
 
 
+def sparse(features=33):
+    """A product with a sparse matrix, forwards and backwards."""
+    nodes = [constant(array) for array in operands(9, 7, features, 3, "float32", empty=(2,))]
+    y = emit("csr_matmul", *nodes)
+    indptr, indices, values, _, t_indptr, t_indices, order, inverse = nodes
+    moved = emit("take", values, order, attributes=(0,))
+    return [y, emit("csr_matmul", t_indptr, t_indices, moved, y, indptr, indices, inverse, order)]
+
+
 GRAPHS = {
+    "sparse": sparse,
+    "sparse wide": lambda: sparse(130),
     "dense": dense,
     "dense float64": lambda: dense(dtype=np.float64),
     "narrow": lambda: dense(3, 2, 1),
@@ -141,3 +153,67 @@ def test_narrower_vectors_run_here(cpu, bits):
         cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
     )  # fmt: skip
     assert result.returncode == 0 and "done" in result.stdout, result.stderr[-3000:]
+
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def representative(path, target: str) -> dict[str, np.ndarray]:
+    """Results of `tests.compiler.representative` in a process of its own, compiled for `target`."""
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.compiler.representative", str(path)],
+        env={**os.environ, "CHAINRULE_TARGET": target, "CHAINRULE_BACKEND": "cpu"}, capture_output=True, text=True,
+        timeout=300, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> dict[str, np.ndarray]:
+    return representative(tmp_path_factory.mktemp("here") / "results.npz", "")
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs an x86-64 machine")
+def test_avx2_gives_the_bits_of_this_machine(here, tmp_path):
+    """Maps, reductions, products, convolutions and training steps: the width of the registers changes no bit."""
+    bits, fused = here["target"]
+    if bits < 256 or not fused:
+        pytest.skip("this machine has no AVX2 with fused multiply-add")
+    narrow = representative(tmp_path / "avx2.npz", "haswell:")
+    assert narrow["target"].tolist() == [256, 1]
+    assert narrow.keys() == here.keys() and len(here) > 80
+    differ = [name for name in here if name != "target" and not _same_bits(here[name], narrow[name])]
+    assert not differ
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs an x86-64 machine")
+def test_without_fused_multiply_add_results_are_close(here, tmp_path):
+    """Plain x86-64, vectors of 128 bits: every product and sum rounds, elsewhere only some do."""
+    narrow = representative(tmp_path / "sse.npz", "x86-64:")
+    assert narrow["target"].tolist() == [128, 0]
+    for name in here.keys() - {"target"}:
+        want, got = here[name], narrow[name]
+        assert want.dtype == got.dtype and want.shape == got.shape, name
+        finite = np.isfinite(want)
+        np.testing.assert_array_equal(got[~finite], want[~finite], err_msg=name)
+        if name.startswith("map/"):  # element by element, at most 4 units in the last place on each side
+            few = 8 * np.maximum(np.spacing(np.abs(want[finite])), np.finfo(want.dtype).smallest_subnormal)
+            assert (np.abs(got[finite].astype(float) - want[finite].astype(float)) <= few).all(), name
+        elif want.dtype.kind == "f":
+            # three steps of Adam divide by small gradients; otherwise only the sums' rounding differs
+            loose = (2e-5 if name.startswith("training/") else 2e-6) if want.dtype == np.float32 else 1e-14
+            np.testing.assert_allclose(
+                got, want, rtol=0, atol=loose * np.abs(want[finite]).max(initial=0), err_msg=name
+            )
+        else:
+            np.testing.assert_array_equal(got, want, err_msg=name)
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal bytes, any NaN standing for any other."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    number = a == a
+    return bool((number == (b == b)).all()) and a[number].tobytes() == b[number].tobytes()

@@ -106,4 +106,11 @@ def rows_by_name() -> dict[str, Row]:
     return {row.name: row for row in ROWS}
 
 
-from . import table_elementwise, table_structure  # noqa: E402, F401  (they fill ROWS)
+from . import (  # noqa: E402  (they fill ROWS)
+    table_attention,  # noqa: F401
+    table_control,  # noqa: F401
+    table_convolution,  # noqa: F401
+    table_elementwise,  # noqa: F401
+    table_sparse,  # noqa: F401
+    table_structure,  # noqa: F401
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from chainrule.dtypes import BY_NAME, bool_, float32, float64, int8, int32, int64, uint8
+from chainrule.dtypes import BY_NAME, bool_, converted, float32, float64, int8, int32, int64, uint8
 from chainrule.errors import DTypeError, IndexOutOfRangeError, ShapeError
 
 from .table import SPECIAL, bools, case, distinct, floats, integers, row, wrong
@@ -101,7 +101,7 @@ unary("bitwise_not", exact(np.bitwise_not), kinds="biu", smooth=False)
 
 row(
     "cast",
-    lambda dtype, x: x.astype(dtype.numpy),
+    lambda dtype, x: converted(x, dtype),
     [
         case(floats(3, 4), attributes=(float32,), tag="narrower"),
         case(floats(3, 4), attributes=(float64,), smooth=True),

@@ -7,7 +7,7 @@ import numpy as np
 from chainrule.dtypes import bool_, float32, float64, int32, int64
 from chainrule.errors import DTypeError, IndexOutOfRangeError
 
-from .table import bools, case, distinct, floats, integers, row, wrong
+from .table import SPECIAL, bools, case, distinct, floats, integers, row, wrong
 
 # leaves
 
@@ -43,6 +43,29 @@ for name in ("alias", "stop_gradient"):
             case(integers(0, 2), tag="empty"),
         ],
     )
+
+row(
+    "checkpoint",
+    lambda count, x, *others: x,
+    [
+        case(floats(3, 4), floats(2), attributes=(1,), smooth=True),
+        case(floats(dtype="float32"), floats(dtype="float32", seed=1), attributes=(2,), tag="rank 0"),
+        case(integers(0, 2), attributes=(1,), tag="empty"),
+    ],
+)
+row(
+    "barrier",
+    lambda x, then: x,
+    [
+        case(floats(3, 4), floats(3, 4, seed=1), smooth=True),
+        case(floats(3, 4), floats(3, 4, dtype="float32", seed=1), tag="two dtypes"),
+        case(SPECIAL, SPECIAL[::-1], tag="special"),
+        case(integers(5), floats(5), tag="integers"),
+        case(bools(2, 2), floats(2, 2)),
+        case(floats(0, 2), floats(0, 2), smooth=True, tag="empty"),
+    ],
+    [wrong(floats(3), floats(4), message="the operands have different shapes")],
+)
 
 # movement
 

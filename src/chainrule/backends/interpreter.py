@@ -36,6 +36,7 @@ def run(
         if node.value is None:
             for operand in node.inputs:
                 uses[operand] = uses.get(operand, 0) + 1
+    joint: dict[tuple, list[np.ndarray]] = {}  # all results of loops
     before = mode.where
     try:
         with np.errstate(all="ignore"):
@@ -45,7 +46,7 @@ def run(
                     continue
                 if node not in known:
                     mode.where = node.where  # for the messages of errors
-                    known[node] = finish(_compute(node, known), node)
+                    known[node] = finish(_compute(node, known, joint), node)
                     if keep is not None and node.requires_grad:
                         keep[node] = known[node]
                 for operand in node.inputs:
@@ -57,13 +58,18 @@ def run(
     return [known[node] for node in nodes]
 
 
-def _compute(node: Node, known: Mapping[Node, np.ndarray]) -> np.ndarray:
+def _compute(node: Node, known: Mapping[Node, np.ndarray], joint: dict[tuple, list[np.ndarray]]) -> np.ndarray:
     if node.op.name == "placeholder":
         raise PlaceholderError(
             f"a value was asked of a placeholder of type {node.dtype.name}{list(node.shape)}\n"
             f"recorded at {node.location}"
         )
-    return node.op.numpy(*[known[operand] for operand in node.inputs])
+    if node.op.joint:
+        key = (node.op.loop, node.inputs)
+        if key not in joint:
+            joint[key] = node.op.numpy_all(*[known[operand] for operand in node.inputs])
+        return joint[key][node.op.index]
+    return node.op.evaluate(node.dtype, [known[operand] for operand in node.inputs])
 
 
 def finish(array: np.ndarray, node: Node) -> np.ndarray:

@@ -87,10 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument("settings", nargs="*", metavar="key=value", help="settings, as for train")
     _table_options(explain)
     explain.add_argument("--seed", type=_seed, default=0, metavar="N")
-    explain.add_argument("--all", action="store_true", help="show long lists whole")
+    explain.add_argument("--full", "--all", dest="all", action="store_true",
+                         help="show long lists whole, and large programs kernel by kernel, not by layer")  # fmt: skip
     explain.add_argument("--section", action="append", default=[], metavar="NAME",
-                         help="show this section only: summary, state, graph, gradient, optimiser, kernels, regions, "
-                              "memory; may be repeated")  # fmt: skip
+                         help="show this section only: summary, state, graph, gradient, optimiser, kernels, fusion, "
+                              "regions, memory; may be repeated")  # fmt: skip
     code = explain.add_mutually_exclusive_group()
     code.add_argument("--kernel", type=int, metavar="N", help="show the loops and code of kernel kN instead")
     code.add_argument("--llvm", type=int, metavar="N", help="show the LLVM IR of kernel kN instead")

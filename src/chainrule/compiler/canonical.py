@@ -7,22 +7,42 @@ A contraction becomes one batched matrix product ("bmm") of reshaped and permute
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..dtypes import DType
-from ..graph.node import Node
+from ..dtypes import DType, float32
+from ..graph.node import Node, topological
 from ..ops.base import Primitive, primitive
+from .images import canonical_convolution, in_pairs
+from .regions import Repeated, gather
 
 #: numbers that are part of a program's structure; every other one is an argument of the program
 STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
 
+#: reductions that may go over some axes before others
+SPLIT_REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all"))
+
+#: kinds that add or multiply up: those of float16 and bfloat16 do so in float32 and round once, at the end
+ACCUMULATED = frozenset(
+    ("sum", "prod", "scatter_add", "scatter_add_along", "fold", "csr_matmul",
+     "convolution", "convolution_input_grad", "convolution_weight_grad")
+)  # fmt: skip
+
 #: kinds that have no contiguous buffer of the program's own
-UNBUFFERED = frozenset(("leaf", "full", "scalar", "iota", "reshape", "permute", "broadcast", "slice", "flip"))
+UNBUFFERED = frozenset(("leaf", "full", "scalar", "iota", "reshape", "permute", "broadcast", "slice", "flip", "windows"))
+
+#: kinds whose operands must be buffers in row-major order
+WHOLE = frozenset(("csr_matmul", "scatter_add", "scatter_add_along", "sort", "argsort", "fold", "loop", "part"))
+
+CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad", "convolution_weight_grad"))
 
 #: kinds that only say where the elements of their operand lie
-MOVEMENTS = frozenset(("reshape", "permute", "broadcast", "slice", "flip"))
+MOVEMENTS = frozenset(("reshape", "permute", "broadcast", "slice", "flip", "windows"))
+
+
+_births = itertools.count()
 
 
 class Item:
@@ -32,9 +52,10 @@ class Item:
     `value`, "scalar" (`number`: which lifted scalar) or "bmm".
     """
 
-    __slots__ = ("dtype", "index", "inputs", "kind", "node", "number", "op", "shape", "users", "value")
+    __slots__ = ("born", "dtype", "index", "inputs", "kind", "node", "number", "op", "shape", "users", "value")
 
     def __init__(self, kind: str, op: Primitive | None, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
+        self.born = next(_births)
         self.kind = kind
         self.op = op
         self.inputs = inputs
@@ -58,10 +79,26 @@ def is_lifted(op: Any) -> bool:
     return value not in STRUCTURAL or (value == 0 and math.copysign(1.0, value) < 0)
 
 
+def _is_row_major(item: Item) -> bool:
+    """Whether an unbuffered item is a leaf in row-major order."""
+    return item.kind == "leaf" and item.number >= 0
+
+
 class Canonical:
     """The items of a graph; leaves and lifted scalars are numbered in the order of the given nodes."""
 
-    def __init__(self, order: Sequence[Node], outputs: Iterable[Node]):
+    def __init__(
+        self,
+        order: Sequence[Node],
+        outputs: Iterable[Node],
+        bound: Mapping[Node, Item | None] | None = None,
+        pairs: bool = False,
+    ):
+        """`bound`: what the placeholders of a loop's region are: a number of the graph around it, or None for a leaf
+        whose elements need not lie one behind the other. `pairs`: whether pairs of bfloat16 are multiplied natively."""
+        self._bound = bound or {}
+        self._pairs = pairs
+        self._loops = gather(order)
         self.items: list[Item] = []
         self.leaves: list[Node] = []
         self.scalars: list[tuple[Any, DType]] = []
@@ -69,29 +106,131 @@ class Canonical:
         self._of: dict[int, Item] = {}
         self._line: Node | None = None
         self._results: set[int] = set()
-        for node in order:
+        self._expanded: list[Node] = []
+        self._whole: Node | None = None
+        # Leaves and scalars in the given order, which callers know; the rest as it was recorded, which keeps what belongs
+        # together close in time: a walk from the results would do one thing for all blocks, layers or parameters first.
+        sources = [node for node in order if not node.inputs or node.value is not None]
+        for node in sources + sorted(set(order).difference(sources), key=_serial):
             self._of[id(node)] = self._convert(node)
         self.outputs = [self._own(self._of[id(node)]) for node in outputs]
         self._finish()
 
     def _convert(self, node: Node) -> Item:
-        self._line = node
+        self._line = self._whole or node
         op = node.op
         name = op.name
+        if op.joint and node.value is None:
+            return self._result(self._loops[node], node)
+        expand = getattr(op, "expand", None)
+        if expand is not None and node.value is None:
+            return self._expand(expand(*node.inputs), node)
         if node.value is not None or name in ("placeholder", "constant"):
+            known = self._bound.get(node)
+            if known is not None:
+                return self._same(known, node.shape)
             item = Item("leaf", None, (), node.shape, node.dtype)
-            item.number = len(self.leaves)
+            item.number = -1 if node in self._bound else len(self.leaves)
             item.node = node
             self.leaves.append(node)
             return item
         if name == "full":
             return self._full(op.value, op.shape, op.dtype, is_lifted(op))
         inputs = tuple(self._of[id(operand)] for operand in node.inputs)
-        if name in ("alias", "stop_gradient"):
+        if name in ("alias", "stop_gradient", "checkpoint"):
             return inputs[0]
+        if node.dtype.is_half and name in ACCUMULATED:
+            wide = tuple(self._cast(x, float32) if x.dtype.is_half else x for x in inputs)
+            return self._cast(self._operation(name, op, wide, node.shape, float32), node.dtype)
+        return self._operation(name, op, inputs, node.shape, node.dtype)
+
+    def _operation(self, name: str, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
+        """What is left of a node that is no leaf."""
+        precision = getattr(op, "precision", None)
+        if precision is not None:
+            inputs = tuple(self._low(x, precision) for x in inputs)
         if name == "contract":
-            return self._contract(op, inputs)
-        return self._apply(name, op, inputs, node.shape, node.dtype)
+            return self._contract(op, inputs, dtype)
+        if precision is not None and not (self._pairs and in_pairs(name, op, inputs)):
+            # the operation itself runs in float32, on operands that are rounded
+            inputs = tuple(self._cast(x, dtype) for x in inputs)
+        if name in CONVOLUTIONS:
+            a, b = (self._in_memory(x) for x in inputs)
+            return canonical_convolution(self, name, op, (a, b), shape, dtype)
+        if name in SPLIT_REDUCTIONS:
+            return self._reduce(name, op.axes, inputs[0])
+        return self.apply(name, op, inputs, shape, dtype)
+
+    def _cast(self, x: Item, dtype: DType) -> Item:
+        return self.apply("cast", primitive("cast", (dtype,)), (x,), x.shape, dtype)
+
+    def _low(self, x: Item, dtype: DType) -> Item:
+        """`x` in `dtype`, converted below the movements: by the kernel that computes it, and once for all its uses."""
+        if x.dtype is dtype:
+            return x
+        if x.kind in MOVEMENTS and math.prod(x.inputs[0].shape) <= math.prod(x.shape):
+            assert x.op is not None
+            return self.apply(x.kind, x.op, (self._low(x.inputs[0], dtype),), x.shape, dtype)
+        return self._cast(x, dtype)
+
+    def _expand(self, root: Node, whole: Node) -> Item:
+        """The items of the ordinary nodes that a primitive stands for."""
+        inside = [node for node in topological([root]) if id(node) not in self._of]
+        self._expanded += inside  # `_of` knows nodes by their identity: they have to stay
+        around, self._whole = self._whole, self._whole or whole  # what the user has recorded
+        for node in inside:
+            self._of[id(node)] = self._convert(node)
+        self._whole, self._line = around, whole
+        return self._of[id(root)]
+
+    def _same(self, x: Item, shape: tuple[int, ...]) -> Item:
+        """A number of this or another graph in `shape`."""
+        if x.kind == "full":
+            return self._full(x.value, shape, x.dtype, False)
+        same = Item("scalar", None, (), shape, x.dtype)
+        same.number, same.node = x.number, x.node
+        return same
+
+    def _result(self, loop: Repeated, node: Node) -> Item:
+        """One result of a loop: a buffer that it fills, or a part of one."""
+        item = self._known.get(("loop", id(loop)))
+        if item is None:
+            inputs = tuple(self._of[id(operand)] for operand in node.inputs)
+            item = self._known["loop", id(loop)] = Item("loop", None, inputs, (), node.dtype)
+            item.value, item.node = loop, node
+        place = loop.place(node.op.index, node.op.loop)  # type: ignore[attr-defined]
+        key = ("part", id(loop), place.buffer)
+        part = self._known.get(key)
+        if part is None:
+            shape = place.shape
+            part = self._known[key] = Item("part", None, (item,), shape, node.dtype)
+            part.value, part.node = place.buffer, node
+        if place.start is None:
+            return part
+        stops = (place.start + place.rows, *part.shape[1:])
+        starts = (place.start,) + (0,) * (len(stops) - 1)
+        shape = (place.rows, *part.shape[1:])
+        rows = self.movement("slice", (starts, stops, (1,) * len(stops)), part, shape)
+        return self.reshape(rows, node.shape)
+
+    def _reduce(self, name: str, axes: tuple[int, ...], x: Item) -> Item:
+        """A reduction over axes that do not follow one another goes over the last of them that do first.
+
+        Sums of images over (batch, rows, columns) are so sums of each image first, which follow it in the cache.
+        """
+        first = len(axes) - 1
+        while first > 0 and axes[first - 1] == axes[first] - 1:
+            first -= 1
+        if axes:
+            last = axes[first:]
+            shape = tuple(extent for axis, extent in enumerate(x.shape) if axis not in last)
+            x = self.apply(name, primitive(name, (last,)), (x,), shape, x.dtype)
+            return self._reduce(name, axes[:first], x) if first else x
+        return self.apply(name, primitive(name, (axes,)), (x,), x.shape, x.dtype)
+
+    def number(self, value: Any, shape: tuple[int, ...], dtype: DType) -> Item:
+        """A structural number in every place."""
+        return self._full(value, shape, dtype, False)
 
     def _full(self, value: Any, shape: tuple[int, ...], dtype: DType, lifted: bool) -> Item:
         if lifted:
@@ -108,9 +247,13 @@ class Canonical:
             known.node = self._line
         return known
 
-    def _apply(self, name: str, op: Primitive, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
-        if name in ("scatter_add", "scatter_add_along", "sort", "argsort"):
-            inputs = tuple(self._copy(i) if i.kind in UNBUFFERED - {"leaf"} else i for i in inputs)
+    def apply(self, name: str, op: Primitive, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
+        """The item of an operation on items, one for all that are the same, or a simpler one that is as good."""
+        if name in WHOLE:
+            # What a scatter adds to is copied in any case, from wherever it lies.
+            first = inputs[:1] if name.startswith("scatter_add") else ()
+            rest = (self._copy(i) if i.kind in UNBUFFERED and not _is_row_major(i) else i for i in inputs[len(first) :])
+            inputs = (*first, *rest)
         elif name in ("take", "take_along", "random_bits"):
             inputs = (self._in_memory(inputs[0]), *inputs[1:])
         simpler = self._simplify(name, op, inputs, shape, dtype)
@@ -125,7 +268,7 @@ class Canonical:
 
     def movement(self, name: str, attributes: tuple, x: Item, shape: tuple[int, ...]) -> Item:
         """A movement primitive applied to an item."""
-        return self._apply(name, primitive(name, attributes), (x,), shape, x.dtype)
+        return self.apply(name, primitive(name, attributes), (x,), shape, x.dtype)
 
     def reshape(self, x: Item, shape: tuple[int, ...]) -> Item:
         return self.movement("reshape", (shape,), x, shape)
@@ -156,18 +299,16 @@ class Canonical:
 
     def _simplify(self, name: str, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
         x = inputs[0] if inputs else None
-        if name in ("reshape", "permute", "broadcast", "slice", "flip"):
+        if name in MOVEMENTS:
             assert x is not None
             if x.kind == "full":
                 return self._full(x.value, shape, dtype, False)
             if x.kind == "scalar":
-                same = Item("scalar", None, (), shape, dtype)
-                same.number, same.node = x.number, x.node
-                return same
+                return self._same(x, shape)
             if name in ("reshape", "broadcast") and shape == x.shape:
                 return x
             if name == "reshape" and x.kind == "reshape":
-                return self._apply(name, op, x.inputs, shape, dtype)
+                return self.apply(name, op, x.inputs, shape, dtype)
             if name == "permute":
                 if op.axes == tuple(range(len(shape))):
                     return x
@@ -191,7 +332,7 @@ class Canonical:
             return inputs[1]
         return None
 
-    def _contract(self, op: Any, inputs: tuple[Item, ...]) -> Item:
+    def _contract(self, op: Any, inputs: tuple[Item, ...], dtype: DType) -> Item:
         a, b = inputs
         la, lb, out = op.a_labels, op.b_labels, op.out_labels
         extents = dict(zip(la, a.shape)) | dict(zip(lb, b.shape))
@@ -212,35 +353,39 @@ class Canonical:
         m, n, k = count(rows), count(columns), count(inner)
         a = arranged(a, la, batch + rows + inner, (*lead, m, k))
         b = arranged(b, lb, batch + inner + columns, (*lead, k, n))
-        item = self._product(a, b, op)
+        item = self._cast(self._product(a, b, op), dtype)
         order = batch + rows + columns
         wide = self.reshape(item, tuple(extents[x] for x in order))
         return self.permute(wide, tuple(order.index(x) for x in out))
 
     def _product(self, a: Item, b: Item, op: Any) -> Item:
-        """The matrix product of (batch,) m, k and (batch,) k, n."""
+        """The matrix product of (batch,) m, k and (batch,) k, n; that of float16 and bfloat16 is float32."""
         a, b = self._in_memory(a), self._in_memory(b)
+        dtype = float32 if a.dtype.is_half else a.dtype
         if a.shape[-1] == 0:
-            return self._full(0, (*a.shape[:-1], b.shape[-1]), a.dtype, False)
+            return self._full(0, (*a.shape[:-1], b.shape[-1]), dtype, False)
         key = ("bmm", id(a), id(b))
         item = self._known.get(key)
         if item is None:
-            item = self._known[key] = Item("bmm", op, (a, b), (*a.shape[:-1], b.shape[-1]), a.dtype)
+            item = self._known[key] = Item("bmm", op, (a, b), (*a.shape[:-1], b.shape[-1]), dtype)
             item.node = self._line
         return item
 
     def _finish(self) -> None:
         """List the items that the outputs need, operands first, and who uses what."""
-        seen: set[int] = set()
-        stack = [(item, False) for item in reversed(self.outputs)]
+        needed = {id(item): item for item in self.outputs}
+        stack = list(self.outputs)
         while stack:
-            item, expanded = stack.pop()
-            if expanded:
-                item.index = len(self.items)
-                self.items.append(item)
-                for operand in item.inputs:
-                    operand.users.append(item)
-            elif id(item) not in seen:
-                seen.add(id(item))
-                stack.append((item, True))
-                stack.extend((operand, False) for operand in reversed(item.inputs) if id(operand) not in seen)
+            for operand in stack.pop().inputs:
+                if id(operand) not in needed:
+                    needed[id(operand)] = operand
+                    stack.append(operand)
+        for item in sorted(needed.values(), key=lambda item: item.born):
+            item.index = len(self.items)
+            self.items.append(item)
+            for operand in item.inputs:
+                operand.users.append(item)
+
+
+def _serial(node: Node) -> int:
+    return node.serial

@@ -111,7 +111,8 @@ class Bodies:
                 values[item.index] = push("op", item.op, ids, item.dtype)
         for item in [*([anchor] if anchor is not None else []), *items]:
             if item.index in stored:
-                where = self.access(self.lowering.buffer(item).number, item.dtype, 0, spread(contiguous(item.shape)))
+                own = self.lowering.views[item]
+                where = self.access(self.lowering.buffer(item).number, item.dtype, own.offset, spread(own.strides))
                 body.stores.append((values[item.index], where))
         return body, values
 

@@ -15,7 +15,7 @@ from .views import Views
 REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"))
 SCATTERS = frozenset(("scatter_add", "scatter_add_along"))
 #: elementwise kinds are those of no other class; "copy" is the identity, for operands and results that need a buffer
-HOST = frozenset(("sort", "argsort"))
+HOST = frozenset(("sort", "argsort", "fold"))
 ASSEMBLED = frozenset(("concat", "pad"))
 #: how many first operands an elementwise kind reads at other points than its own
 GATHERED = {"take": 2, "take_along": 1, "random_bits": 1}
@@ -62,10 +62,18 @@ class Grouping:
             return
         elif kind in REDUCTIONS:
             self._reduction(item)
-        elif kind == "bmm":
+        elif kind in ("bmm", "convolution", "convolution_input_grad"):
             self._open("bmm", item.shape, item)
+        elif kind == "convolution_weight_grad":
+            self._open("weights", item.shape, item)
+        elif kind == "loop":
+            self._open("loop", item.shape, item)
+        elif kind == "part":
+            self.of[item.index] = self.of[item.inputs[0].index]
         elif kind in SCATTERS:
             self._open("scatter", item.shape, item)
+        elif kind == "csr_matmul":
+            self._open("csr", item.shape, item)
         elif kind in HOST:
             self._open("host", item.shape, item)
         elif kind in ASSEMBLED:

@@ -14,7 +14,7 @@ batch size finds its kernels compiled. In a generic kernel none is.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..dtypes import DType
 
@@ -111,7 +111,7 @@ class Kernel:
         vector = self.vector
         if self.baked:
             sizes: tuple = (None, *self.sizes[1:])
-            if self.kind == "reduce" and not self.static[3]:  # the reduced extent is an argument
+            if self.kind == "reduce" and not self.static[3]:  # the (outermost) reduced extent is an argument
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
             strides: tuple = tuple((a.dtype.name, a.strides) for a in self.accesses)
@@ -165,11 +165,52 @@ def _unit(strides: tuple[int, ...], axis: int) -> int | None:
     return strides[axis] if axis < len(strides) and strides[axis] in (0, 1) else None
 
 
+class Tiling(NamedTuple):
+    """How a contraction walks its space (see backends/cpu/nest.py).
+
+    `tile`: positions of a register tile along every axis but the last; `panels`: vectors of each panel of columns;
+    `outside`: how many of the first axes are walked outside of the panels; `reduced`: extents of the summed axes, None
+    where it is an argument; `first`: the first summed axis of a chain. Its blocks are "one", "inside" of a tile,
+    or "outside" of the panels, with partial sums in memory. `packed`: b lies in panels of vectors. `pairs`: an element of
+    a or b is a pair of bfloat16 that lie side by side in memory, though its access says float32, which is as large.
+    """
+
+    lanes: int
+    tile: tuple[int, ...]
+    panels: tuple[int, ...]
+    outside: int
+    reduced: tuple[int | None, ...]
+    first: int
+    blocks: str
+    packed: bool
+    pairs: bool = False
+
+
+def summed_extents(kernel: Kernel) -> tuple[int, ...]:
+    """Extents of the summed axes of a contraction."""
+    static = kernel.static
+    if not isinstance(static, Tiling):
+        return (kernel.extra[0],)
+    return tuple(kernel.extra[1] if extent is None else extent for extent in static.reduced)
+
+
+def has_partial_sums(kernel: Kernel) -> bool:
+    """Whether a contraction keeps the sums of its blocks in memory, as its access 2."""
+    static = kernel.static
+    return static.blocks == "outside" if isinstance(static, Tiling) else static[5]
+
+
 class Tiles(Protocol):
     """What the scheduler asks of a backend about contractions."""
 
+    #: whether products of bfloat16 run on pairs of elements
+    pairs: bool
+
     def lanes(self, itemsize: int) -> int:
         """Elements in a vector along n."""
+
+    def registers(self) -> int:
+        """Vector registers."""
 
     def tile(self, itemsize: int, vectors: int, rows: int) -> tuple[int, tuple[int, ...]]:
         """Rows of a register tile, and the vectors of each panel (of `vectors`; 0: not known)."""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..dtypes import DType
-from .canonical import Canonical, Item
+from . import pairs
+from .canonical import CONVOLUTIONS, Canonical, Item
+from .convolutions import lower_convolution
 from .elements import Bodies, shift_accesses
 from .grouping import Group, Grouping, tree_of
-from .kernel import FIRST_BUFFER, SHORT_REDUCTION, Access, Body, Kernel, Tiles
+from .kernel import Access, Body, FIRST_BUFFER, Kernel, SHORT_REDUCTION, Tiles, has_partial_sums, summed_extents
+from .sparse_lowering import lower_csr
 from .trees import contraction_block
-from .views import Views, collapse, contiguous
+from .views import Layout, View, Views, collapse, contiguous
 
 #: elements of an operand from which on packing goes through transposed blocks
 TRANSPOSED = 16384
+
+#: columns that one thread adds up at least, where a scatter is shared along them
+SCATTERED = 64
 
 
 @dataclass(slots=True)
@@ -22,7 +30,7 @@ class Buffer:
     """Memory that a program uses: a leaf (`number` of the input), an output, or part of the arena."""
 
     number: int
-    kind: str  # "leaf", "output" or "arena"
+    kind: str  # "leaf", "output" or "arena"; "entry": an address that changes inside a loop
     dtype: DType
     shape: tuple[int, ...]
     index: int = -1  # which leaf or output
@@ -47,22 +55,43 @@ class Step:
     host: tuple | None = None
     checks: list[tuple[int, str]] = field(default_factory=list)
     origin: tuple[int, ...] = ()  # serials of the nodes that it computes
+    loop: Any = None  # a `Repetition`, for a step that is a loop
+
+
+def walking_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
+    """The axes of `shape` in the order in which memory with these strides is walked; axis 0 stays the first."""
+    return [*range(min(1, len(shape))), *sorted(range(1, len(shape)), key=lambda a: (-strides[a], a))]
+
+
+#: kinds of groups that are lowered elsewhere
+SPECIAL: dict[str, Callable[[Lowering, Group], None]] = {}
 
 
 class Lowering:
     """Kernels of a canonical graph, in an order that respects dependencies."""
 
-    def __init__(self, graph: Canonical, tiles: Tiles, baked: bool):
+    def __init__(
+        self,
+        graph: Canonical,
+        tiles: Tiles,
+        baked: bool,
+        around: Lowering | None = None,
+        given: Mapping[int, View] | None = None,
+        buffers: Mapping[int, Buffer] | None = None,
+    ):
+        """In a loop's region: the lowering around it, the views of leaves, and buffers that are there already."""
         self.graph = graph
         self.tiles = tiles
         self.baked = baked
-        self.views = Views(graph.items)
+        self.views = Views(graph.items, graph.outputs, given)
         self.grouping = Grouping(graph.items, self.views, graph.outputs, fuse_products=baked)
-        self.buffers: list[Buffer] = []
+        self.buffers: list[Buffer] = [] if around is None else around.buffers
+        self.own: set[int] = set()  # numbers of the buffers made here, not in a region around or inside
         self.steps: list[Step] = []
-        self.checks: list[tuple[str, str]] = []
-        self._buffer_of: dict[int, Buffer] = {}
-        self._packed: dict[tuple, int] = {}
+        self.checks: list[tuple[str, str]] = [] if around is None else around.checks
+        self._buffer_of: dict[int, Buffer] = dict(buffers or {})
+        self.packed: dict[tuple, int] = {}
+        self.wide: dict[int, Item] = {}
         self._output_of = {item.index: n for n, item in enumerate(graph.outputs)}
         self.stored = self._stored()
         for group in self.grouping.live():
@@ -79,6 +108,7 @@ class Lowering:
         buffer = Buffer(FIRST_BUFFER + len(self.buffers), kind, dtype, shape, index)
         buffer.bytes = math.prod(shape) * dtype.itemsize
         self.buffers.append(buffer)
+        self.own.add(buffer.number)
         return buffer
 
     def buffer(self, item: Item) -> Buffer:
@@ -90,7 +120,10 @@ class Lowering:
             elif item.index in self._output_of:
                 found = self.new_buffer("output", item.dtype, item.shape, self._output_of[item.index])
             else:
-                found = self.new_buffer("arena", item.dtype, item.shape)
+                layout = self.views.layouts.get(item.index)
+                found = self.new_buffer("arena", item.dtype, item.shape if layout is None else layout.allocated())
+                if layout is not None:
+                    self._zero_border(found, layout)
             found.origin = item.node.serial if item.node is not None else 0
             self._buffer_of[item.index] = found
         return found
@@ -118,7 +151,7 @@ class Lowering:
                 if of.get(base.index) is not group:
                     stored.add(base.index)
         for group in self.grouping.groups:
-            if group is not None and group.kind in ("scatter", "assemble", "copy", "host"):
+            if group is not None and group.kind in ("scatter", "csr", "assemble", "copy", "host", "weights"):
                 assert group.anchor is not None
                 stored.add(group.anchor.index)
         return stored
@@ -130,7 +163,13 @@ class Lowering:
             self._map(group.items, group.shape)
         elif group.kind == "reduce":
             self._reduce(group)
+        elif group.anchor is not None and group.anchor.kind in CONVOLUTIONS:
+            lower_convolution(self, group)
         elif group.kind == "bmm":
+            if pairs.native(self, group):
+                pairs.lower_pairs(self, group)
+                return
+            pairs.widen(self, group)
             self._contract(group) if self.baked else self._product(group)
         elif group.kind == "copy":
             self._copy(group)
@@ -138,13 +177,17 @@ class Lowering:
             self._assemble(group)
         elif group.kind == "scatter":
             self._scatter(group)
+        elif group.kind == "csr":
+            lower_csr(self, group)
+        elif group.kind in SPECIAL:
+            SPECIAL[group.kind](self, group)
         else:
             self._host(group)
 
-    def _label(self, items: list[Item]) -> str:
+    def label(self, items: list[Item]) -> str:
         return "+".join(item.kind for item in items if item.kind not in ("copy",)) or "copy"
 
-    def _add(self, kernel: Kernel, rows: int, label: str) -> None:
+    def add(self, kernel: Kernel, rows: int, label: str) -> None:
         """Append a kernel; works out which buffers it walks row by row."""
         reads: set[int] = set()
         writes: set[int] = set()
@@ -158,7 +201,7 @@ class Lowering:
             loads |= {i[2] for b in (kernel.body, kernel.inner) for i in b.code if i[0] == "random"}
             if kernel.kind == "contract":
                 loads |= {0, 1}
-                if kernel.static[5]:
+                if has_partial_sums(kernel):
                     stores = stores | {2}
         row_elements: dict[int, int] = {}
         kernel.scale = 1
@@ -184,7 +227,8 @@ class Lowering:
         if access.buffer < FIRST_BUFFER:
             return 0
         buffer = self.buffers[access.buffer - FIRST_BUFFER]
-        size = math.prod(buffer.shape)
+        together = access.dtype.itemsize // buffer.dtype.itemsize  # 2 if an element of the access is a pair
+        size = math.prod(buffer.shape) // max(together, 1)
         if size % rows:
             return 0
         row = size // rows
@@ -194,11 +238,29 @@ class Lowering:
         for axis, stride in enumerate(access.strides[: len(kernel.sizes)]):
             span = stride * ((kernel.scale if axis == 0 else kernel.sizes[axis]) - 1)
             low, high = low + min(span, 0), high + max(span, 0)
-        for stride in access.strides[len(kernel.sizes) :]:  # the k axis of a contraction stays inside a row
-            high += stride * (kernel.extra[0] - 1)
-        return row if low >= 0 and high < row else 0
+        if len(access.strides) > len(kernel.sizes):  # the summed axes of a contraction stay inside a row
+            for extent, stride in zip(summed_extents(kernel), access.strides[len(kernel.sizes) :]):
+                low, high = low + min(stride * (extent - 1), 0), high + max(stride * (extent - 1), 0)
+        return row * max(together, 1) if low >= 0 and high < row else 0
 
-    def _finish(self, kind: str, bodies: Bodies, body: Body, groups: list[list[int]], vector: int, **fields) -> Kernel:
+    def _zero_border(self, buffer: Buffer, layout: Layout) -> None:
+        """Write the zeros around an item, slab by slab; the code is the same for all shapes."""
+        shape = list(layout.allocated())
+        strides = contiguous(tuple(shape))
+        offset = 0
+        for place, axis in enumerate(layout.order):
+            low, high = layout.low[axis], layout.high[axis]
+            for first, width in ((0, low), (low + layout.shape[axis], high)):
+                if width:
+                    slab = (*shape[:place], width, *shape[place + 1 :])
+                    bodies = Bodies(self, slab, [])
+                    body = Body([("const", 0, buffer.dtype)])
+                    body.stores.append((0, bodies.access(buffer.number, buffer.dtype, offset + first * strides[place], strides)))
+                    self.add_map(bodies, body, slab, "zeros", baked=False)
+            shape[place] = layout.shape[axis]
+            offset += low * strides[place]
+
+    def _finish(self, kind: str, bodies: Bodies, body: Body, groups, vector: int, baked: bool) -> Kernel:
         """A kernel over collapsed axes."""
         shape = bodies.shape
         sizes = tuple(math.prod(shape[a] for a in group) for group in groups)
@@ -206,24 +268,30 @@ class Lowering:
             Access(a.buffer, a.dtype, a.offset, tuple(a.strides[group[-1]] for group in groups))
             for a in bodies.accesses
         ]
-        return Kernel(kind, sizes, vector, accesses, body, extra=tuple(bodies.extra), baked=self.baked, **fields)
+        return Kernel(kind, sizes, vector, accesses, body, extra=tuple(bodies.extra), baked=baked)
 
     def _map(self, items: list[Item], shape: tuple[int, ...]) -> None:
         if 0 in shape:
             return
         bodies = Bodies(self, shape, [])
         body, _ = bodies.body(items, None, list(range(len(shape))), self.stored)
-        self._add_map(bodies, body, shape, self._label(items))
+        self.add_map(bodies, body, shape, self.label(items))
 
-    def _add_map(self, bodies: Bodies, body: Body, shape: tuple[int, ...], label: str) -> None:
-        groups = collapse(shape, [a.strides for a in bodies.accesses], by_chance=self.baked)
+    def add_map(
+        self, bodies: Bodies, body: Body, shape: tuple[int, ...], label: str, baked: bool | None = None
+    ) -> None:
+        baked = self.baked if baked is None else baked
+        order = walking_order(shape, bodies.accesses[body.stores[0][1]].strides)
+        strides = [tuple(a.strides[axis] for axis in order) for a in bodies.accesses]
+        groups = collapse(tuple(shape[axis] for axis in order), strides, by_chance=baked)
+        groups = [[order[place] for place in group] for group in groups]
         if not groups:
             accesses = [Access(a.buffer, a.dtype, a.offset, (0,)) for a in bodies.accesses]
             extra = tuple(bodies.extra)
-            kernel = Kernel("map", (1,), 0, accesses, body, extra=extra, static=("scalar",), baked=self.baked)
+            kernel = Kernel("map", (1,), 0, accesses, body, extra=extra, static=("scalar",), baked=baked)
         else:
-            kernel = self._finish("map", bodies, body, groups, len(groups) - 1)
-        self._add(kernel, shape[0] if shape and shape[0] > 1 else 0, label)
+            kernel = self._finish("map", bodies, body, groups, len(groups) - 1, baked)
+        self.add(kernel, shape[0] if shape and shape[0] > 1 else 0, label)
 
     def _copy(self, group: Group) -> None:
         """Write the elements of a view, in the order of the operand's axes, into a buffer of their own."""
@@ -232,7 +300,7 @@ class Lowering:
         x = item.inputs[0]
         if 0 in x.shape:
             return
-        self._write(x, x.shape, self.buffer(item), 0, contiguous(x.shape), label="reshape")
+        self.write(x, x.shape, self.buffer(item), 0, contiguous(x.shape), label="reshape")
 
     # --- reductions -------------------------------------------------------------------------------
 
@@ -261,7 +329,7 @@ class Lowering:
         copy.index = -2 - len(self._buffer_of)
         axis_of = [order.index(a) for a in range(len(order))]
         result = self.buffer(copy)
-        self._write(x, copy.shape, result, 0, contiguous(copy.shape), axis_of, "permute")
+        self.write(x, copy.shape, result, 0, contiguous(copy.shape), axis_of, "permute")
         moved = tuple(order.index(a) for a in axes) if lanes > 1 else tuple(range(len(axes)))
         done = self._try_reduce(group, item, copy, moved, [], self.buffer(copy).number)
         assert done
@@ -286,30 +354,38 @@ class Lowering:
             inner, values = bodies.body([identity], None, everywhere, set())
             value = values[identity.index]
         body, _ = bodies.body(group.items, item, kept, self.stored)
-        barriers = {a for a in range(1, rank) if (a in axes) != (a - 1 in axes)}
-        groups = collapse(x.shape, [a.strides for a in bodies.accesses], barriers, self.baked)
-        kept_groups = [g for g in groups if g[0] not in axes]
-        reduced_groups = [g for g in groups if g[0] in axes]
-        if len(reduced_groups) > 1:
+        first = next((bodies.accesses[i[1]].strides for i in inner.code if i[0] == "load"), (0,) * rank)
+        walked = [a for a in walking_order(x.shape, first) if a in kept]
+        kept_groups = self._collapsed(x.shape, bodies, walked)
+        reduced_groups = self._collapsed(x.shape, bodies, sorted(axes)) or [[]]
+        groups = (kept_groups or [[]]) + reduced_groups
+        sizes = [math.prod(x.shape[a] for a in g) for g in groups]
+        accesses = [
+            Access(a.buffer, a.dtype, a.offset, tuple(a.strides[g[-1]] if g else 0 for g in groups))
+            for a in bodies.accesses
+        ]
+        reduced = len(sizes) - len(reduced_groups)
+        arg = item.kind.startswith("arg")
+        vector = self._kept_vector(inner, accesses, reduced)
+        if lanes > 1 and not arg:
+            loads = [accesses[i[1]].strides for i in inner.code if i[0] == "load"]
+            if not sum(s[vector] == 1 for s in loads) > sum(s[-1] == 1 for s in loads):
+                vector = len(sizes) - 1
+        if vector >= reduced and len(reduced_groups) > 1:
             del self.checks[checks:]
             return False
-        sizes = [math.prod(x.shape[a] for a in g) for g in kept_groups] or [1]
-        sizes.append(length)
-        accesses = []
-        for a in bodies.accesses:
-            strides = [a.strides[g[-1]] for g in kept_groups] or [0]
-            strides.append(a.strides[reduced_groups[0][-1]] if reduced_groups else 0)
-            accesses.append(Access(a.buffer, a.dtype, a.offset, tuple(strides)))
-        reduced = len(sizes) - 1
-        vector = reduced if lanes > 1 else self._kept_vector(inner, accesses, reduced)
-        short = self.baked and lanes == 1 and length <= SHORT_REDUCTION and not item.kind.startswith("arg")
-        static = (item.kind, reduced, lanes if not item.kind.startswith("arg") else 1, short, value)
-        if item.kind.startswith("arg") and vector == reduced:
-            vector = self._kept_vector(inner, accesses, reduced)
+        short = self.baked and lanes == 1 and length <= SHORT_REDUCTION and not arg
+        static = (item.kind, reduced, 1 if arg else lanes, short, value)
         kernel = Kernel("reduce", tuple(sizes), vector, accesses, body, inner, tuple(bodies.extra), static, self.baked)
         rows = x.shape[0] if kept and kept[0] == 0 and x.shape[0] > 1 else 0
-        self._add(kernel, rows, self._label([*prologue, item, *group.items]))
+        self.add(kernel, rows, self.label([*prologue, item, *group.items]))
         return True
+
+    def _collapsed(self, shape: tuple[int, ...], bodies: Bodies, axes: list[int]) -> list[list[int]]:
+        """Groups of `axes`, in that order, that all operands walk as one."""
+        strides = [tuple(a.strides[axis] for axis in axes) for a in bodies.accesses]
+        groups = collapse(tuple(shape[axis] for axis in axes), strides, by_chance=self.baked)
+        return [[axes[place] for place in group] for group in groups]
 
     def _kept_vector(self, inner: Body, accesses: list[Access], reduced: int) -> int:
         """The kept axis along which most operands are contiguous, else the last."""
@@ -369,7 +445,7 @@ class Lowering:
         accesses = operands + bodies.accesses
         extra = tuple(bodies.extra)
         kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=extra, static=static, baked=self.baked)
-        self._add(kernel, sizes[0] if sizes[0] > 1 else 0, self._label([item, *group.items]))
+        self.add(kernel, sizes[0] if sizes[0] > 1 else 0, self.label([item, *group.items]))
 
     def _product(self, group: Group) -> None:
         """A generic contraction: one function for every product, whose result is only stored."""
@@ -394,19 +470,19 @@ class Lowering:
         accesses = [
             Access(self.buffer(view_a.base).number, item.dtype, view_a.offset, (*view_a.strides[:-2], a_m, 0, a_k)),
             Access(source, item.dtype, offset, (*lead, 0, vector, b_k)),
-            Access(self.buffer(item).number, item.dtype, 0, contiguous(item.shape)),
+            Access(self.buffer(item).number, item.dtype, self.views[item].offset, self.views[item].strides),
         ]
         static = (batched, lanes, rows, panels, True, True, 0)
         extra = (k, contraction_block(k))
         axis_n = len(item.shape) - 1
         kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
-        self._add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
+        self.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
 
     def _pack(self, dtype, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape) -> int:
         """A kernel that copies b into panels of vectors, one for all products with b; returns the buffer's number."""
         key = (source, offset, lead, strides, k, n, lanes, shape[:-2])
-        if key in self._packed:
-            return self._packed[key]
+        if key in self.packed:
+            return self.packed[key]
         vectors = -(-n // lanes)
         outer = shape[:-2]
         packed = self.new_buffer("arena", dtype, (*outer, vectors, k, lanes))
@@ -420,8 +496,8 @@ class Lowering:
         static = (bool(outer), lanes, blocks)
         sizes = (*outer, vectors, k)
         kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=self.baked)
-        self._add(kernel, 0, "pack")
-        self._packed[key] = packed.number
+        self.add(kernel, 0, "pack")
+        self.packed[key] = packed.number
         return packed.number
 
     # --- assembly, scatter, host ------------------------------------------------------------------
@@ -430,22 +506,21 @@ class Lowering:
         item = group.anchor
         assert item is not None
         result = self.buffer(item)
-        whole = contiguous(item.shape)
+        offset, whole = self.views[item].offset, self.views[item].strides
         if item.kind == "concat":
             axis = item.op.axis  # type: ignore[union-attr]
-            start = 0
             for part in item.inputs:
-                self._write(part, part.shape, result, start * whole[axis], whole)
-                start += part.shape[axis]
+                self.write(part, part.shape, result, offset, whole)
+                offset += part.shape[axis] * whole[axis]
             return
         x, fill = item.inputs
         op: object = item.op
-        self._write(fill, item.shape, result, 0, whole, [])
+        self.write(fill, item.shape, result, offset, whole, [])
         low, interior = op.low, op.interior  # type: ignore[attr-defined]
-        offset = sum(first * stride for first, stride in zip(low, whole))
-        self._write(x, x.shape, result, offset, tuple(s * (gap + 1) for s, gap in zip(whole, interior)))
+        offset += sum(first * stride for first, stride in zip(low, whole))
+        self.write(x, x.shape, result, offset, tuple(s * (gap + 1) for s, gap in zip(whole, interior)))
 
-    def _write(self, x: Item, shape, result: Buffer, offset: int, strides, axes=None, label: str = "copy") -> None:
+    def write(self, x: Item, shape, result: Buffer, offset: int, strides, axes=None, label: str = "copy") -> None:
         """Copy `x` into a part of a buffer; axis i of `x` is ``axes[i]`` of the `shape` that is walked."""
         if 0 in shape:
             return
@@ -454,14 +529,14 @@ class Lowering:
         body, values = bodies.body([source], None, list(range(len(shape))) if axes is None else axes, set())
         target = bodies.access(result.number, x.dtype, offset, strides)
         body.stores.append((values[source.index], target))
-        self._add_map(bodies, body, shape, label)
+        self.add_map(bodies, body, shape, label)
 
     def _scatter(self, group: Group) -> None:
         item = group.anchor
         assert item is not None
         x, indices, updates = item.inputs
         result = self.buffer(item)
-        self._write(x, x.shape, result, 0, contiguous(x.shape))
+        self.write(x, x.shape, result, 0, contiguous(x.shape))
         if 0 in updates.shape or 0 in x.shape:
             return
         axis = item.op.axis  # type: ignore[union-attr]
@@ -477,8 +552,14 @@ class Lowering:
         ]
         body = Body([("load", 0), ("load", 1), ("load", 2)])
         extra = (self.check(f"axis {axis}", item), size, behind)
-        kernel = Kernel("scatter", (before, count, behind), 2, accesses, body, extra=extra, baked=self.baked)
-        self._add(kernel, 0, item.kind)
+        sizes = (before, count, behind)
+        if before == 1 and not along and behind > SCATTERED and behind % SCATTERED == 0:
+            # Nothing before the axis to share: threads take columns, and each walks all indices.
+            sizes = (behind // SCATTERED, count, SCATTERED)
+            for access in (accesses[0], accesses[2]):
+                access.strides = (SCATTERED, *access.strides[1:])
+        kernel = Kernel("scatter", sizes, 2, accesses, body, extra=extra, baked=self.baked)
+        self.add(kernel, 0, item.kind)
 
     def _host(self, group: Group) -> None:
         item = group.anchor

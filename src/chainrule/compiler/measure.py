@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from .kernel import FIRST_BUFFER, Access, Body, Kernel
+from .kernel import FIRST_BUFFER, Access, Body, Kernel, Tiling, has_partial_sums, summed_extents
 
 #: elementwise primitives that move or test bits instead of computing
 FREE = frozenset("where cast eq ne lt le gt ge isfinite isnan isinf check_index".split())
@@ -18,7 +18,10 @@ FREE = frozenset("where cast eq ne lt le gt ge isfinite isnan isinf check_index"
 
 def contraction_flops(kernel: Kernel) -> int:
     """2 * m * n * k (times the batch) of a contraction; 0 for another kernel."""
-    return 2 * kernel.extra[0] * math.prod(kernel.sizes) if kernel.kind == "contract" else 0
+    if kernel.kind != "contract":
+        return 0
+    terms = kernel.extra[0] * (2 if isinstance(kernel.static, Tiling) and kernel.static.pairs else 1)
+    return 2 * terms * math.prod(kernel.sizes)
 
 
 def flops(kernel: Kernel) -> int:
@@ -26,13 +29,15 @@ def flops(kernel: Kernel) -> int:
     everywhere = range(len(kernel.sizes))
     if kernel.kind == "pack":
         return 0
+    if kernel.kind == "csr":
+        return 2 * kernel.extra[2] * kernel.sizes[1]
     if kernel.kind == "scatter":
         return math.prod(kernel.sizes) if kernel.accesses[0].dtype.kind == "f" else 0
     if kernel.kind == "reduce":
         name, reduced, *_ = kernel.static
         value = _floating(kernel, kernel.inner)[kernel.static[4]]
         combined = math.prod(kernel.sizes) if value and not name.startswith("arg") else 0
-        kept = [axis for axis in everywhere if axis != reduced]
+        kept = list(range(reduced))
         inside = _body_flops(kernel, kernel.inner, everywhere, None)
         return combined + inside + _body_flops(kernel, kernel.body, kept, kept)
     return contraction_flops(kernel) + _body_flops(kernel, kernel.body, everywhere, list(everywhere))
@@ -99,7 +104,7 @@ def operands(kernel: Kernel) -> tuple[set[int], set[int]]:
     loads = {i[1] for i in code if i[0] in ("load", "take")} | {i[2] for i in code if i[0] == "random"}
     if kernel.kind == "contract":
         loads |= {0, 1}
-        if kernel.static[5]:
+        if has_partial_sums(kernel):
             loads, stores = loads | {2}, stores | {2}
     return loads, stores
 
@@ -136,8 +141,11 @@ def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
     access = kernel.accesses[number]
     sizes: tuple[int, ...] = kernel.sizes
     if kernel.kind == "contract":
-        sizes = (*sizes, kernel.extra[0])
-        if number == 1 and kernel.static[4]:
+        sizes = (*sizes, *summed_extents(kernel))
+        if isinstance(kernel.static, Tiling):
+            if number == 1 and kernel.static.packed:
+                sizes = (*sizes[: len(kernel.sizes) - 1], -(-kernel.sizes[-1] // kernel.static.lanes), *sizes[len(kernel.sizes) :])
+        elif number == 1 and kernel.static[4]:
             lanes = kernel.static[1]
             panel = -(-kernel.sizes[-1] // lanes) * lanes * kernel.extra[0]
             batch = kernel.sizes[0] if kernel.static[0] else 1
@@ -148,6 +156,10 @@ def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
         if number == 0:
             return batch * k * n, access.offset, access.offset + batch * k * n - 1
         return math.prod(kernel.sizes) * lanes, 0, math.prod(kernel.sizes) * lanes - 1
+    if kernel.kind == "csr" and number:
+        _, columns, nonzeros = kernel.extra[:3]
+        count = (0, sizes[0] + 1, nonzeros, nonzeros, columns * sizes[1])[number]
+        return count, access.offset, access.offset + count - 1
     low = high = access.offset
     count = 1
     for size, stride in zip(sizes, access.strides):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..graph.node import Node
+from ..ops.control import with_bodies
+from . import repeat as _repeat  # noqa: F401 (lowers loops)
 from .canonical import Canonical
 from .kernel import Kernel, Tiles
 from .lowering import Lowering
@@ -51,8 +53,28 @@ class TaskPlan:
 
 @dataclass(slots=True)
 class RegionPlan:
+    """Tasks that follow the regions before; for a loop, `tasks` is one call without a kernel, which names it."""
+
     parallel: bool
     tasks: list[TaskPlan]
+    loop: LoopPlan | None = None
+
+    @property
+    def hosted(self) -> bool:
+        """Whether an operation on the host is among its calls."""
+        if self.loop is not None:
+            return any(region.hosted for region in self.loop.regions)
+        return self.tasks[0].calls[0].host is not None
+
+
+@dataclass(slots=True)
+class LoopPlan:
+    """`count` times `regions`; `starts` and `moves` set table entries, see `repeat`."""
+
+    count: int
+    regions: list[RegionPlan]
+    starts: list[tuple[int, int, int]]
+    moves: list[tuple[int, int, int]]
 
 
 @dataclass(slots=True)
@@ -70,6 +92,8 @@ class Plan:
     outputs: list[tuple[tuple[int, ...], Any]] = field(default_factory=list)
     in_place: dict[int, int] = field(default_factory=dict)
     num_leaves: int = 0
+    serials: tuple[int, ...] = ()  # of the nodes that it was made from, in their order, and of the bodies of loops
+    largest: tuple[str, ...] = ()  # of a large program, what an error about its memory says
 
 
 def make_plan(
@@ -89,23 +113,39 @@ def make_plan(
         in_place: output number -> leaf number whose storage the output takes over.
         baked: specialise kernels to sizes and strides; otherwise they are generic.
     """
-    graph = Canonical(order, outputs)
+    graph = Canonical(order, outputs, pairs=tiles.pairs)
     lowering = Lowering(graph, tiles, baked)
     schedule = Schedule(lowering, in_place or {}, threads)
     plan = Plan(
         arena_bytes=schedule.arena_bytes, total_bytes=schedule.total_bytes, scalars=graph.scalars,
         checks=lowering.checks, in_place=schedule.in_place, num_leaves=len(graph.leaves),
+        serials=tuple([node.serial for node in with_bodies(order)]),
         outputs=[(item.shape, item.dtype) for item in graph.outputs],
     )  # fmt: skip
-    known: dict[str, int] = {}
+    plan.regions = _region_plans(schedule, plan, {})
+    offsets = _offsets(schedule)
+    for b in schedule.buffers:
+        if b.kind != "none":
+            offset = offsets.get(b.number, -1)
+            plan.buffers.append(BufferPlan(b.number, b.kind, b.dtype, b.shape, b.index, offset, b.bytes, b.origin))
+    return plan
+
+
+def _region_plans(schedule: Schedule, plan: Plan, known: dict[str, int]) -> list[RegionPlan]:
+    """The regions of a schedule; adds its kernels to the plan (`known`: by key)."""
+    regions = []
     for region in schedule.regions:
-        tasks = []
+        tasks, loop = [], None
         for task in region.tasks:
             calls = []
             for step in task.steps:
                 touched = (tuple(sorted(step.reads)), tuple(sorted(step.writes)), step.origin)
                 if step.kernel is None:
                     calls.append(CallPlan(-1, [], step.label, step.host, *touched))
+                    if step.loop is not None:
+                        inside = _region_plans(step.loop.schedule, plan, known)
+                        loop = LoopPlan(step.loop.count, inside, step.loop.starts, step.loop.moves)
+                        plan.total_bytes += step.loop.schedule.total_bytes
                     continue
                 if task.rows and step.rows < 2:
                     step.kernel.scale = 1
@@ -116,12 +156,18 @@ def make_plan(
                     plan.keys.append(key)
                 calls.append(CallPlan(known[key], step.kernel.arguments(), step.label, None, *touched))
             tasks.append(TaskPlan(calls, task.extent, task.chunk))
-        plan.regions.append(RegionPlan(region.parallel, tasks))
-    for b in schedule.buffers:
-        if b.kind != "none":
-            offset = schedule.offsets.get(b.number, -1)
-            plan.buffers.append(BufferPlan(b.number, b.kind, b.dtype, b.shape, b.index, offset, b.bytes, b.origin))
-    return plan
+        regions.append(RegionPlan(region.parallel, tasks, loop))
+    return regions
+
+
+def _offsets(schedule: Schedule) -> dict[int, int]:
+    """Where in the arena buffers lie, also those that loops use inside."""
+    found = dict(schedule.offsets)
+    for step in schedule.steps:
+        if step.loop is not None:
+            base = found[step.loop.workspace.number]
+            found |= {number: base + offset for number, offset in _offsets(step.loop.schedule).items()}
+    return found
 
 
 def kernel_key(kernel: Kernel) -> str:

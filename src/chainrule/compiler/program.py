@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backends.cpu import driver
 from ..backends.cpu.pool import pool
+from ..dtypes import as_dtype
 from ..errors import IndexOutOfRangeError
+from ..memory import require
 from .code import addresses_of
 from .kernel import FIRST_BUFFER, SCALARS, STATUS
-from .plan import Plan, RegionPlan
+from .plan import CallPlan, LoopPlan, Plan, RegionPlan
 from .schedule import ALIGNMENT
 
 #: bytes of memory that programs keep for their next calls, all together, not counting arenas below `LARGE`
@@ -41,6 +44,13 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
+class HostLoop(NamedTuple):
+    """A loop in which an operation runs on the host."""
+
+    plan: LoopPlan
+    segments: list[Any]
+
+
 class Instance:
     """Memory of one running call: arena, pointer table, scalars, status, and the driver's structures."""
 
@@ -54,6 +64,7 @@ class Instance:
         self.scalars = np.zeros(max(len(plan.scalars), 1), np.int64)
         self.float_scalars = self.scalars.view(np.float64)
         self.status = np.zeros(4, np.int64)
+        require(plan)
         self.arena = np.zeros(plan.arena_bytes + ALIGNMENT, np.uint8)
         base = -(-address(self.arena) // ALIGNMENT) * ALIGNMENT
         self.table[STATUS] = address(self.status)
@@ -62,34 +73,45 @@ class Instance:
             if b.kind == "arena" and b.offset >= 0:
                 self.table[b.number] = base + b.offset
         self.words: list[np.ndarray] = []
-        self.segments: list[Any] = []
+        self.segments = self._segments(plan.regions, program, program.advances)
+
+    def _segments(self, regions: Sequence[RegionPlan], program: Program, advances: Sequence[tuple[int, int]]) -> list:
+        """Native programs, operations on the host, and loops with such operations inside, in order."""
+        found: list[Any] = []
         native: list[RegionPlan] = []
-        for region in plan.regions:
-            call = region.tasks[0].calls[0]
-            if call.host is None:
+        for region in [*regions, None]:
+            if region is not None and not region.hosted:
                 native.append(region)
                 continue
-            self._close(native, program)
-            native = []
-            self.segments.append(call.host)
-        self._close(native, program)
+            if native:
+                built = [self._native(r, program) for r in native]
+                found.append(driver.build(built, advances, self.table, self.status))
+                native = []
+            if region is not None and region.loop is not None:
+                found.append(HostLoop(region.loop, self._segments(region.loop.regions, program, ())))
+            elif region is not None:
+                found.append(region.tasks[0].calls[0].host)
+        return found
 
-    def _close(self, regions: list[RegionPlan], program: Program) -> None:
-        """Add a native segment of `regions`."""
-        if not regions:
-            return
-        built = []
-        for region in regions:
-            tasks = []
-            for task in region.tasks:
-                calls = []
-                for call in task.calls:
-                    words = np.array(call.arguments, np.int64)
-                    self.words.append(words)
-                    calls.append((program.addresses[call.kernel], address(words)))
-                tasks.append((calls, task.extent, task.chunk))
-            built.append((region.parallel, tasks))
-        self.segments.append(driver.build(built, program.advances, self.table, self.status))
+    def entry(self, program: Program, call: CallPlan, words: np.ndarray) -> tuple[int, int]:
+        """What the driver is given for a call: the addresses of a function and of its arguments."""
+        return program.addresses[call.kernel], address(words)
+
+    def _native(self, region: RegionPlan, program: Program) -> driver.Region:
+        """What the driver is told of a region."""
+        loop = region.loop
+        if loop is not None:
+            inside = [self._native(inner, program) for inner in loop.regions]
+            return driver.Loop(loop.count, inside, loop.starts, loop.moves)
+        tasks = []
+        for task in region.tasks:
+            calls = []
+            for call in task.calls:
+                words = np.array(call.arguments, np.int64)
+                self.words.append(words)
+                calls.append(self.entry(program, call, words))
+            tasks.append((calls, task.extent, task.chunk))
+        return region.parallel, tasks
 
     def completed(self) -> int:
         """Steps that the last native segment has run so far."""
@@ -219,20 +241,33 @@ class Program:
             done = pool().execute(native.address, steps, native.parallel)
         elif segments:
             for _ in range(steps):
-                for segment in segments:
-                    if type(segment) is driver.Program:
-                        pool().execute(segment.address, 1, segment.parallel)
-                    else:
-                        self._host(segment, instance, leaves, outputs)
+                self._walk(segments, instance, leaves, outputs)
         if instance.status[0]:
             self._raise(instance)
         return done
+
+    def _walk(self, segments: Sequence[Any], instance: Instance, leaves, outputs) -> None:
+        """Run segments one after another."""
+        table = instance.table
+        for segment in segments:
+            if type(segment) is driver.Program:
+                pool().execute(segment.address, 1, segment.parallel)
+            elif type(segment) is HostLoop:
+                for entry, source, step in segment.plan.starts:
+                    table[entry] = table[source] + step
+                for _ in range(segment.plan.count):
+                    self._walk(segment.segments, instance, leaves, outputs)
+                    for entry, source, step in segment.plan.moves:
+                        table[entry] = table[source] + step
+            else:
+                self._host(segment, instance, leaves, outputs)
 
     def _host(self, call: tuple, instance: Instance, leaves, outputs) -> None:
         """Run a host operation on arrays over the program's buffers."""
         op, operands, result = call
         arrays = [self._array(b, instance, leaves, outputs) for b in operands]
-        self._array(result, instance, leaves, outputs)[...] = op.numpy(*arrays)
+        target = self._array(result, instance, leaves, outputs)
+        target[...] = op.evaluate(as_dtype(target.dtype), arrays)
 
     def _array(self, number: int, instance: Instance, leaves, outputs) -> np.ndarray:
         plan = next(b for b in self.plan.buffers if b.number == number)
@@ -240,6 +275,11 @@ class Program:
             return leaves[plan.index]
         if plan.kind == "output":
             return outputs[plan.index]
+        if plan.kind == "entry":
+            where = ctypes.c_char * max(plan.bytes, 1)
+            memory: Any = where.from_address(int(instance.table[number]))
+            raw = np.frombuffer(memory, np.uint8)[: plan.bytes]
+            return raw.view(plan.dtype.numpy).reshape(plan.shape)
         start = int(instance.table[number]) - address(instance.arena)
         raw = instance.arena[start : start + plan.bytes]
         return raw.view(plan.dtype.numpy).reshape(plan.shape)

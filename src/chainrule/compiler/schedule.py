@@ -8,13 +8,16 @@ one another. Regions too small to share run serially.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import numpy as np
 
-from .kernel import Access, Body, Kernel
+from .kernel import Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
+from .sharing import shared_places
+from .touched import walk_touched_rows
 
 #: a region below this many nanoseconds of estimated work is not worth a thread
 SERIAL_NS = 5000.0
@@ -45,15 +48,23 @@ class Region:
 def step_cost(step: Step) -> float:
     """Estimated nanoseconds of a kernel on one thread."""
     kernel = step.kernel
+    if step.loop is not None:
+        return step.loop.count * sum(step_cost(inner) for inner in step.loop.body.steps)
     if kernel is None:
         return 1e4
     elements = 1
     for size in kernel.sizes:
         elements *= size
     if kernel.kind == "contract":
-        lanes, rows = kernel.static[1], kernel.static[2]
+        if isinstance(kernel.static, Tiling):
+            lanes, rows = kernel.static.lanes, math.prod(kernel.static.tile)
+        else:
+            lanes, rows = kernel.static[1], kernel.static[2]
         used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
-        return 20 + 2 * kernel.extra[0] * elements / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
+        speed = 360.0 if kernel.accesses[0].dtype.is_half else 180.0
+        return 20 + 2 * kernel.extra[0] * elements / (speed * used * min(1.0, rows / 6)) + elements * 0.05
+    if kernel.kind == "csr":
+        return 20 + 2 * kernel.sizes[0] + kernel.extra[2] * (2 + 0.05 * kernel.sizes[1])
     if kernel.kind == "pack":
         return 20 + elements * kernel.static[1] * 0.08
     operations = sum(i[0] == "op" for i in kernel.body.code) + sum(i[0] == "op" for i in kernel.inner.code)
@@ -86,6 +97,10 @@ class Schedule:
         self._barriers: list[set[int]] = [set() for _ in self.steps]
         self._take_over(in_place)
         self._guard_state()
+        for step in self.steps:
+            if step.loop is not None:
+                step.loop.schedule = Schedule(step.loop.body, {}, threads)
+                step.loop.workspace.bytes = step.loop.schedule.arena_bytes
         self.regions: list[Region] = []
         self._form_regions()
         self._share(threads)
@@ -156,10 +171,11 @@ class Schedule:
                 readers = [n for n, s in enumerate(self.steps) if target.number in s.reads and n != writers[0]]
                 reach = self._reaches()
                 # A check that follows could fail when the old value is gone.
-                checks = [n for n, s in enumerate(self.steps) if s.kernel is not None and _checks(s.kernel)]
+                checks = [n for n, s in enumerate(self.steps) if _checks(s)]
                 if not any(reach[n] >> writers[0] & 1 for n in readers + checks):
                     self._predecessors[writers[0]].update(readers)
                     self._rename(source, target)
+                    walk_touched_rows(self, writers[0])
                     self.in_place[output] = leaf
                     continue
             self._copy_back(source, target, writers)
@@ -167,7 +183,7 @@ class Schedule:
 
     def _guard_state(self) -> None:
         """Let every index check be over before state is overwritten, so that a step that fails has changed nothing."""
-        checking = {n for n, step in enumerate(self.steps) if step.kernel is not None and _checks(step.kernel)}
+        checking = {n for n, step in enumerate(self.steps) if _checks(step)}
         if not checking:
             return
         leaves = {b.number for b in self.buffers if b.kind == "leaf"}
@@ -201,7 +217,7 @@ class Schedule:
         """Whether the step that writes `source` reads `target` at most at the element that it writes."""
         step = self.steps[number]
         kernel = step.kernel
-        if kernel is None or source.dtype is not target.dtype or target.number in step.writes or _checks(kernel):
+        if kernel is None or source.dtype is not target.dtype or target.number in step.writes or _checks(step):
             return False
         if target.number not in step.reads:
             return kernel.kind in ("map", "reduce", "contract")
@@ -222,7 +238,11 @@ class Schedule:
         return not any(i[0] == "take" and kernel.accesses[i[1]].buffer == target.number for i in kernel.body.code)
 
     def _rename(self, old: Buffer, new: Buffer) -> None:
-        for step in self.steps:
+        self._rename_in(self.steps, old, new)
+        old.kind = "none"
+
+    def _rename_in(self, steps: list[Step], old: Buffer, new: Buffer) -> None:
+        for step in steps:
             if old.number not in step.reads and old.number not in step.writes:
                 continue
             for group in (step.reads, step.writes):
@@ -241,7 +261,9 @@ class Schedule:
                 operation, operands, result = step.host
                 operands = [new.number if b == old.number else b for b in operands]
                 step.host = (operation, operands, new.number if result == old.number else result)
-        old.kind = "none"
+            if step.loop is not None:
+                step.loop.rename(old.number, new.number)
+                self._rename_in(step.loop.body.steps, old, new)
 
     # --- regions ----------------------------------------------------------------------------------
 
@@ -257,14 +279,16 @@ class Schedule:
             task_of: dict[int, Task] = {}
             tasks: list[Task] = []
             later: list[int] = []
+            entered: dict[int, int] = {}  # where each step comes in its task: joined tasks interleave
             while ready:
                 number = heappop(ready)
-                host = self.steps[number].host is not None
+                host = self.steps[number].kernel is None
                 inside = {p for p in self._predecessors[number] if p in task_of}
                 waits = any(before in task_of for before in self._barriers[number])
                 if waits or (host and tasks) or not self._join(number, inside, tasks, task_of):
                     later.append(number)
                     continue
+                entered[id(self.steps[number])] = len(entered)
                 for follower in followers[number]:
                     missing[follower] -= 1
                     if not missing[follower]:
@@ -273,6 +297,8 @@ class Schedule:
                     break
             for number in later:
                 heappush(ready, number)
+            for task in tasks:
+                task.steps.sort(key=lambda step: entered[id(step)])
             self.regions.append(Region(tasks))
         assert sum(len(region.steps()) for region in self.regions) == len(self.steps), "steps that wait for each other"
 
@@ -319,7 +345,7 @@ class Schedule:
         for region in self.regions:
             costs = [sum(step_cost(s) for s in task.steps) for task in region.tasks]
             total = sum(costs)
-            region.parallel = threads > 1 and total >= SERIAL_NS and all(s.host is None for s in region.steps())
+            region.parallel = threads > 1 and total >= SERIAL_NS and all(s.kernel is not None for s in region.steps())
             target = max(CHUNK_NS, total / (threads * CHUNKS_PER_THREAD))
             for task, cost in zip(region.tasks, costs):
                 if len(task.steps) == 1 and task.rows < 2 and task.steps[0].kernel is not None:
@@ -333,9 +359,9 @@ class Schedule:
                 task.chunk = chunk_rows(task.extent, chunks)
         merged: list[Region] = []
         for region in self.regions:
-            host = any(s.host is not None for s in region.steps())
+            host = any(s.kernel is None for s in region.steps())
             before = merged[-1] if merged and not host and not region.parallel else None
-            if before and not before.parallel and before.tasks[0].steps[0].host is None:
+            if before and not before.parallel and before.tasks[0].steps[0].kernel is not None:
                 before.tasks += region.tasks
             else:
                 merged.append(region)
@@ -362,8 +388,11 @@ class Schedule:
                 if not region.parallel and len(task.steps) > 0:
                     time += 1
             time += 1
-        arena = [b for b in self.buffers if b.kind == "arena" and b.number in first]
+        own = self.lowering.own
+        arena = [b for b in self.buffers if b.kind == "arena" and b.number in first and b.number in own]
         self.total_bytes = sum(b.bytes for b in arena)
+        shared = shared_places(self.regions, {b.number: b for b in arena})
+        arena = [b for b in arena if b.number not in shared]
         lives = np.empty((4, len(arena)), np.int64)  # first use, last use, offset and end of the buffers placed so far
         for count, buffer in enumerate(sorted(arena, key=lambda b: (-b.bytes, b.number))):
             size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
@@ -374,6 +403,7 @@ class Schedule:
             lives[:, count] = (begin, end, offset, offset + size)
             self.offsets[buffer.number] = offset
             self.arena_bytes = max(self.arena_bytes, offset + size)
+        self.offsets.update({number: self.offsets[home] for number, home in shared.items()})
 
 
 def _first_gap(taken: np.ndarray, size: int) -> int:
@@ -387,9 +417,14 @@ def _first_gap(taken: np.ndarray, size: int) -> int:
     return int(ends[-1])
 
 
-def _checks(kernel: Kernel) -> bool:
-    """Whether the kernel may report an index that is out of range."""
+def _checks(step: Step) -> bool:
+    """Whether the step may report an index that is out of range."""
+    kernel = step.kernel
+    if kernel is None:
+        return step.loop is not None and any(_checks(inner) for inner in step.loop.body.steps)
     codes = (*kernel.body.code, *kernel.inner.code)
+    if kernel.kind == "rows":
+        return kernel.static[1]
     return kernel.kind == "scatter" or any(i[0] in ("check", "take") for i in codes)
 
 

@@ -27,6 +27,25 @@ def reduction_tree(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, 
     return 1, max(CHAIN_BLOCK, math.isqrt(length))
 
 
+def contraction_chain(extents: tuple[int, ...]) -> tuple[int, int]:
+    """The chains of a contraction over several axes: the first axis of a chain, and how many of its indices are in one.
+
+    A chain takes all indices of the axes behind its first one.
+    """
+    if len(extents) == 1:
+        return 0, contraction_block(extents[0])
+    if 0 in extents:
+        return 0, max(extents[0], 1)
+    first, inner = len(extents) - 1, 1
+    while first > 0 and inner * extents[first] <= CONTRACTION_BLOCK:
+        inner *= extents[first]
+        first -= 1
+    if inner == 1:
+        return first, contraction_block(extents[first])
+    chains = -(-extents[first] // max(CONTRACTION_BLOCK // inner, 1))
+    return first, -(-extents[first] // max(chains, 1))
+
+
 def contraction_block(length: int) -> int:
     """Length of the blocks of k."""
     if length <= CONTRACTION_BLOCK:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import runtime
+from .. import memory, runtime
 from ..backends.cpu import toolchain
 from ..backends.cpu.codegen import kernel_module
 from ..capture import CompiledFunction
@@ -15,12 +15,16 @@ from ..compiler.code import optimisation
 from ..compiler.schedule import ALIGNMENT
 from ..errors import ConfigError
 from ..graph.node import Node, topological
+from ..layers import PHASES
+from ..ops.control import with_bodies
 from ..tensor import Tensor
 from ..threads import get_num_threads
 from . import sections
 from .facts import BufferFact, KernelFact, Update, buffer_facts, kernel_facts, updates
+from .fusion import Link, links
 from .kernels import kernel_text
-from .names import PHASES, Names, leaf_names, named_arguments
+from .names import Names, leaf_names, named_arguments
+from .text import num_bytes
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -40,7 +44,9 @@ class Explanation:
         plan: the compiler's plan.
         kernels: a `KernelFact` for each kernel, in the order of execution; equal calls are counted.
         buffers: a `BufferFact` for each piece of memory; `arena` those of intermediates.
+        links: a `Link` for each value that goes from one kernel to another through memory, with the reason.
         updates: an `Update` for each piece of state whose storage the new value takes over.
+        retained: what the forward pass keeps for the backward pass, and what `checkpoint` would save.
         arena_bytes, intermediate_bytes: of the arena, and the sum of what its buffers take (whole cache lines).
         unfused_bytes: the sum over every node of the graph that computes something.
         flops, bytes_read, bytes_written: of a whole step.
@@ -67,14 +73,16 @@ class Explanation:
             if node.value is None and node.op.name not in ("placeholder", "constant"):
                 self.phases[names.phase(node)].append(node)
                 self.layers[node.serial] = names.layer(node)
-        self._by_serial = {node.serial: node for node in self.nodes}
+        self._by_serial = {node.serial: node for node in with_bodies(self.nodes)}
         self.kernels: list[KernelFact] = kernel_facts(plan, self._by_serial, names)
         self.buffers: list[BufferFact] = []
         self.updates: list[Update] = []
+        self.links: list[Link] = []
+        self.retained = memory.retained(plan, names, self._by_serial)
         self.arena_bytes: int = plan.arena_bytes
         self.intermediate_bytes = sum(-(-b.bytes // ALIGNMENT) * ALIGNMENT for b in plan.buffers if b.offset >= 0)
         computed = [node for nodes in self.phases.values() for node in nodes if node.op.name != "full"]
-        self.unfused_bytes = sum(sections._bytes(node) for node in computed)
+        self.unfused_bytes = sum(num_bytes(node) for node in computed)
         self.flops = sum(fact.calls * fact.flops for fact in self.kernels)
         self.bytes_read = sum(fact.calls * fact.read for fact in self.kernels)
         self.bytes_written = sum(fact.calls * fact.written for fact in self.kernels)
@@ -82,6 +90,7 @@ class Explanation:
     def _bind(self, leaves: Sequence[str]) -> None:
         self.buffers = buffer_facts(self.plan, self._by_serial, self.node_names, leaves)
         self.updates = updates(self.plan, self.buffers)
+        self.links = links(self.plan, self.buffers)
 
     @property
     def arena(self) -> list[BufferFact]:
@@ -91,9 +100,10 @@ class Explanation:
     # --- text -------------------------------------------------------------------------------------
 
     def text(self, *only: str, all: bool = False) -> str:
-        """The sections named (without names, all of them); long lists are cut unless `all`.
+        """The sections named (without names, all of them); long lists are cut, or summed up by layer, unless `all`.
 
-        Sections: summary, state, graph, gradient, optimiser, kernels, regions, memory. Raises ConfigError for another.
+        Sections: summary, state, graph, gradient, optimiser, kernels, fusion, regions, memory. Raises ConfigError for
+        another.
         """
         for name in only:
             if name not in sections.SECTIONS:
@@ -159,12 +169,13 @@ def explain(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) ->
         inner = plain
     else:
         inner = function._function
-    entry = function.trace(*args, **kwargs)
+    with memory.unenforced():
+        entry = function.trace(*args, **kwargs)
     return _explain_entry(entry, inner, named_arguments(inner, args, kwargs))
 
 
 def _explain_entry(entry: Compiled, function: Callable[..., Any], arguments: list[tuple[str, Any]]) -> Explanation:
-    names = Names(entry.trail, entry.order, function)
+    names = Names(entry.trail, with_bodies(entry.order), function)
     for text, value in arguments:
         names.add(text, value)
     name = getattr(function, "__name__", type(function).__name__)
@@ -199,9 +210,10 @@ def _explain_tensor(tensor: Tensor) -> Explanation:
             "or a tensor whose value was not asked for yet"
         )
     order = topological([node])
-    plan = runtime.compile_nodes(order, [node], True).plan
+    with memory.unenforced():
+        plan = runtime.compile_nodes(order, [node], True).plan
     inputs = [n for n in order if n.value is not None]
-    names = Names((), order, None)
+    names = Names((), with_bodies(order), None)
     result = Explanation(tensor.name or "expression", order, plan, names)
     leaves = [f"input {n}" for n in range(len(inputs))]
     result.inputs = [("constant", text, n) for text, n in zip(leaves, inputs)]

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..compiler.kernel import Kernel
 from ..compiler.measure import contraction_flops, flops, traffic
-from ..compiler.plan import CallPlan, Plan
+from ..compiler.plan import CallPlan, Plan, RegionPlan
 from ..graph.node import Node
-from .names import PHASES, Names
+from ..layers import PHASES
+from .names import Names
 
 
 @dataclass
@@ -21,11 +24,12 @@ class KernelFact:
         number: the kernel's position among the distinct ones, which `Explanation.llvm` takes; -1 for a host call.
         kernel: the loop IR with the numbers of the first such call; None for a host call.
         label: the primitives fused into it, in order.
-        calls: how often a step calls it so.
+        calls: how often a step calls it so, in every iteration of a loop.
         flops: floating-point operations of one call; `contraction_flops` of those are a matrix product's.
         read, written: distinct bytes of one call.
         phases, layers, lines: where the nodes that it computes were recorded.
         regions: numbers of the regions that call it.
+        places: (layer, phase) -> how many of the calls belong there first of all.
     """
 
     number: int
@@ -40,6 +44,7 @@ class KernelFact:
     layers: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     regions: list[int] = field(default_factory=list)
+    places: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -61,8 +66,8 @@ class BufferFact:
         kind: "leaf" (an input or state), "output", or "arena" (an intermediate).
         name: what it holds.
         offset: where in the arena, else -1.
-        first, last: the first and last time slot that touches it (-1: none does). A region that threads share is one
-            slot, in a serial one every task is one.
+        first, last: the first and last time slot that touches it (-1: none does). Every call is a slot; tasks that
+            threads share begin together.
         first_region, last_region: the same in regions.
         written: numbers of the kernels that write it.
         reuses: numbers of the buffers whose memory it takes over.
@@ -96,21 +101,38 @@ class Update:
 
 
 def calls_of(plan: Plan) -> Iterator[tuple[int, int, CallPlan]]:
-    """Region, time slot and call, in the order of execution."""
-    slot = 0
-    for number, region in enumerate(plan.regions):
+    """Region, time slot and call, in the order of execution; the call that stands for a loop, then those inside.
+
+    Tasks of a region that threads share begin at the same slot; a loop is one.
+    """
+    for region, slot, call, _ in _walk(plan.regions, 0, 1):
+        yield region, slot, call
+
+
+def _walk(regions: Sequence[RegionPlan], slot: int, times: int) -> Iterator[tuple[int, int, CallPlan, int]]:
+    for number, region in enumerate(regions):
+        if region.loop is not None:
+            yield number, slot, region.tasks[0].calls[0], times
+            for _, _, call, inside in _walk(region.loop.regions, slot, times * region.loop.count):
+                yield number, slot, call, inside
+            slot += 1
+            continue
+        longest = 0
         for task in region.tasks:
-            for call in task.calls:
-                yield number, slot, call
+            for place, call in enumerate(task.calls):
+                yield number, slot + place, call, times
             if not region.parallel:
-                slot += 1
-        slot += region.parallel
+                slot += len(task.calls)
+            longest = max(longest, len(task.calls))
+        slot += longest if region.parallel else 0
 
 
 def kernel_facts(plan: Plan, nodes: dict[int, Node], names: Names) -> list[KernelFact]:
     """The kernels in the order of their first calls."""
     found: dict[Any, KernelFact] = {}
-    for region, _, call in calls_of(plan):
+    for region, _, call, times in _walk(plan.regions, 0, 1):
+        if call.kernel < 0 and call.host is None:
+            continue  # a loop
         kernel = None if call.kernel < 0 else plan.kernels[call.kernel].with_arguments(call.arguments)
         length = kernel.extra[0] if kernel is not None and kernel.kind in ("contract", "reduce") else 0
         key = (call.kernel, call.label, kernel and (kernel.sizes, [a.strides for a in kernel.accesses], length))
@@ -120,10 +142,14 @@ def kernel_facts(plan: Plan, nodes: dict[int, Node], names: Names) -> list[Kerne
             if kernel is not None:
                 fact.flops, fact.contraction_flops = flops(kernel), contraction_flops(kernel)
                 fact.read, fact.written = traffic(kernel)
-        fact.calls += 1
+        fact.calls += times
         if region not in fact.regions:
             fact.regions.append(region)
-        for node in (nodes[serial] for serial in call.origin if serial in nodes):
+        made = [nodes[serial] for serial in call.origin if serial in nodes]
+        first = next((node for node in made if names.layer(node)), made[0] if made else None)
+        place = (names.layer(first), names.phase(first)) if first is not None else ("", "")
+        fact.places[place] = fact.places.get(place, 0) + times
+        for node in made:
             for kept, value in (
                 (fact.phases, names.phase(node)), (fact.layers, names.layer(node)), (fact.lines, node.location),
             ):  # fmt: skip
@@ -164,11 +190,10 @@ def buffer_facts(
         else:
             fact.name = _copy_name(fact, writers.get(fact.number), facts)
     placed = [fact for fact in facts.values() if fact.offset >= 0]
+    lives = np.array([(f.offset, f.offset + f.bytes, f.last) for f in placed], np.int64).reshape(-1, 3)
     for fact in placed:
-        for other in placed:
-            apart = other.offset + other.bytes <= fact.offset or fact.offset + fact.bytes <= other.offset
-            if other.last < fact.first and not apart:
-                fact.reuses.append(other.number)
+        overlaps = (lives[:, 1] > fact.offset) & (lives[:, 0] < fact.offset + fact.bytes)
+        fact.reuses = [placed[n].number for n in np.flatnonzero(overlaps & (lives[:, 2] < fact.first))]
     return list(facts.values())
 
 
@@ -176,6 +201,8 @@ def _copy_name(fact: BufferFact, call: CallPlan | None, facts: dict[int, BufferF
     """The name of a buffer that holds no node's value in its own layout."""
     if call is None:
         return "(unused)"
+    if call.kernel < 0:
+        return f"in the {call.label}" if call.host is None else f"for {call.label}"
     if call.label == "pack":
         source = next((facts[n].name for n in call.reads if n in facts), "")
         return f"panels of {source}" if source else "panels"
@@ -187,13 +214,13 @@ def _copy_name(fact: BufferFact, call: CallPlan | None, facts: dict[int, BufferF
 def updates(plan: Plan, buffers: Sequence[BufferFact]) -> list[Update]:
     """What `Plan.in_place` does: outputs written over the inputs that they replace."""
     by_leaf = {b.index: b for b in buffers if b.kind == "leaf"}
+    last = {number: (region, call) for region, _, call in calls_of(plan) for number in call.writes}
     result = []
     for _, leaf in sorted(plan.in_place.items()):
         buffer = by_leaf.get(leaf)
         if buffer is None:
             continue
-        last = [(region, call) for region, _, call in calls_of(plan) if buffer.number in call.writes]
-        region, call = last[-1] if last else (-1, None)
+        region, call = last.get(buffer.number, (-1, None))
         copied = call is not None and call.label == "copy" and not call.origin
         result.append(Update(buffer.name, buffer, call.kernel if call else -1, region, copied))
     return result

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from ..compiler.kernel import Body, Kernel
+import math
+from typing import Any
+
+from ..compiler.kernel import Body, Kernel, Tiling, summed_extents
 from ..compiler.measure import operands
 from .facts import BufferFact, KernelFact
-from .text import count, plural, size, table, type_text
+from .text import count, plural, runs, size, table, tally, type_text
 
 
 def loops_text(kernel: Kernel) -> str:
@@ -13,11 +16,12 @@ def loops_text(kernel: Kernel) -> str:
     sizes = list(map(str, kernel.sizes))
     if kernel.kind == "contract":
         sizes[kernel.vector] += "v"
-        return f"{' x '.join(sizes)} x r{kernel.extra[0]}"
+        return " x ".join([*sizes, *(f"r{extent}" for extent in summed_extents(kernel))])
     if kernel.kind == "pack":
         return " x ".join([*sizes, f"{kernel.static[1]}v"])
     if kernel.kind == "reduce":
-        sizes[kernel.static[1]] = "r" + sizes[kernel.static[1]]
+        for axis in range(kernel.static[1], len(sizes)):
+            sizes[axis] = "r" + sizes[axis]
     if kernel.kind == "map" and "scalar" in kernel.static:
         return "1"
     sizes[kernel.vector] += "v"
@@ -26,8 +30,10 @@ def loops_text(kernel: Kernel) -> str:
 
 def method_text(kernel: Kernel) -> str:
     """How the loops are cut up: register tiles of a contraction, the tree of a reduction."""
+    if kernel.kind == "contract" and isinstance(kernel.static, Tiling):
+        return _nest_text(kernel)
     if kernel.kind == "contract":
-        batched, lanes, rows, panels, packed, blocked, unrolled = kernel.static
+        batched, lanes, rows, panels, packed, blocked, unrolled = kernel.static[:7]
         widths = []
         for width in dict.fromkeys(panels):
             times = panels.count(width)
@@ -43,7 +49,7 @@ def method_text(kernel: Kernel) -> str:
     if kernel.kind == "reduce":
         name, reduced, lanes, short, _ = kernel.static
         block = kernel.extra[1]
-        length = kernel.sizes[reduced]
+        length = math.prod(kernel.sizes[reduced:])
         if name.startswith("arg"):
             return f"{name} of {length} in order"
         blocks = f" in {-(-length // block)} blocks of {block}" if length > block else ""
@@ -53,8 +59,39 @@ def method_text(kernel: Kernel) -> str:
     if kernel.kind == "scatter":
         return "in the order of the indices"
     if kernel.kind == "pack":
+        if kernel.accesses[1].dtype.is_half:
+            return f"copies an operand of a product into panels of {kernel.static[1]} columns or rows, in pairs along k"
         return f"copies the right operand of a product into panels of {kernel.static[1]} columns"
     return ""
+
+
+def _nest_text(kernel: Kernel) -> str:
+    """How a contraction over several axes is walked."""
+    tiling: Any = kernel.static
+    widths = [f"{tiling.panels.count(w)} of {plural(w, 'vector')}" for w in dict.fromkeys(tiling.panels)]
+    parts = [f"tile {' x '.join(map(str, tiling.tile))} x {plural(max(tiling.panels, default=1), 'vector')}"]
+    parts[0] += f" of {tiling.lanes}"
+    parts.append(f"panels: {' + '.join(widths)}")
+    if tiling.blocks != "one":
+        parts.append(f"sums in blocks, {tiling.blocks}")
+    parts.append("b packed" if tiling.packed else "b in place")
+    return "; ".join(parts)
+
+
+def chain_text(fact: KernelFact) -> str:
+    """What is fused, in order; a long chain as how often each primitive occurs before and after the main one."""
+    words = fact.label.replace("bmm", "contract").split("+")
+    chain = runs(words, " + ")
+    if len(chain) <= 84:
+        return chain
+    main = "contract" if fact.kind == "contract" else ""
+    if fact.kernel is not None and fact.kind == "reduce":
+        main = fact.kernel.static[0]
+    if main not in words:
+        return tally(words)
+    place = words.index(main)
+    parts = [tally(words[:place]), main, tally(words[place + 1 :])]
+    return ", then ".join(part for part in parts if part)
 
 
 def kernel_text(fact: KernelFact, buffers: dict[int, BufferFact], key: str) -> str:

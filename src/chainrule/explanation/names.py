@@ -11,78 +11,34 @@ from ..capture import captured_names
 from ..compiled import Compiled
 from ..dtypes import uint64
 from ..graph.node import Node
+from ..layers import Layers
 from ..ops.base import Credit
 from ..tensor import Tensor
 from ..tree import tree_flatten_with_path
 
-#: how the parts of a training step are called, in the order in which they are recorded
-PHASES = ("forward", "reverse", "optimiser")
 
-
-class Names:
-    """Which phase and layer each node belongs to, and what the tensors outside are called.
-
-    A node of the reverse sweep belongs to the layer of the node that it differentiates: the sweep hands on that node's
-    place in the source, the very same object.
-    """
+class Names(Layers):
+    """Which phase and layer each node belongs to, and what the tensors outside are called."""
 
     def __init__(self, trail: Sequence[Credit], order: Sequence[Node], function: Callable[..., Any] | None):
-        self._modules = [(c, c.owner()) for c in trail if c.kind == "module" and c.owner is not None]
-        self._spans = [c for c in trail if c.kind != "module"]
-        self._layers: dict[int, str] = {}
+        super().__init__(trail, order)
         self._tensors: dict[int, str] = {}
-        self._places: dict[int, Node] = {}
-        for node in sorted(order, key=lambda node: node.serial):
-            if node.where is not None:
-                self._places.setdefault(id(node.where), node)
-        self._name_modules()
+        for root, prefix in self.prefixes:
+            self._name_tensors(root, prefix)
         optimisers = {id(c.owner()): c.owner() for c in trail if c.kind == "optimiser" and c.owner is not None}
         for value in list(_captured(function)) + [(None, o) for o in optimisers.values()]:
             self._name_captured(*value)
 
-    def phase(self, node: Node) -> str:
-        """ "forward", "reverse" or "optimiser"."""
-        kinds = {c.kind for c in self._spans if c.first < node.serial <= c.last}
-        return "optimiser" if "optimiser" in kinds else "reverse" if "reverse" in kinds else "forward"
-
-    def layer(self, node: Node) -> str:
-        """The innermost module whose call recorded the node, or the node that it is the derivative of; "" if none."""
-        if self.phase(node) == "optimiser":
-            spans = [c for c in self._spans if c.kind == "optimiser" and c.first < node.serial <= c.last]
-            owners = [c.owner() for c in spans if c.owner]
-            return type(owners[0]).__name__ if owners else ""
-        found = self._inside(node)
-        if not found and node.where is not None:
-            found = self._inside(self._places[id(node.where)])
-        return found
-
     def add(self, name: str, value: Any) -> None:
         """Call an argument `name`."""
         self._tensors.setdefault(id(value), name)
-
-    def _inside(self, node: Node) -> str:
-        spans = [(c.last - c.first, m) for c, m in self._modules if c.first < node.serial <= c.last]
-        if not spans:
-            return ""
-        module = min(spans, key=lambda pair: pair[0])[1]
-        return self._layers.get(id(module), type(module).__name__)
 
     def tensor(self, tensor: Tensor) -> str:
         """What a tensor outside is called."""
         state = "state of a generator" if tensor.dtype is uint64 and tensor.shape == (2,) else "(unnamed)"
         return self._tensors.get(id(tensor)) or tensor.name or state
 
-    def _name_modules(self) -> None:
-        roots = {}
-        for credit, module in self._modules:
-            others = [o for o, m in self._modules if m is not module]
-            if module is not None and not any(o.first <= credit.first and credit.last <= o.last for o in others):
-                roots[id(module)] = module
-        several = sum(any(True for _ in root.parameters()) for root in roots.values()) > 1
-        for root in roots.values():
-            self._name_module(root, f"{type(root).__name__}." if several else "")
-
-    def _name_module(self, root: Any, prefix: str) -> None:
+    def _name_tensors(self, root: Any, prefix: str) -> None:
         for path, module in root.named_modules():
             label = type(module).__name__
             self._layers.setdefault(id(module), f"{label} {prefix}{path}" if path else label)
@@ -94,7 +50,7 @@ class Names:
         if isinstance(value, Tensor):
             self._tensors.setdefault(id(value), name or "")
         elif hasattr(value, "named_parameters"):
-            self._name_module(value, f"{name}." if name else "")
+            self._name_tensors(value, f"{name}." if name else "")
         elif hasattr(value, "param_groups"):
             for param, slots in value.state.items():
                 for slot, tensor in slots.items():

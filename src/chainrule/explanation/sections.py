@@ -8,26 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..graph.node import Node
-from .kernels import loops_text, method_text
-from .names import PHASES
-from .text import ROWS, WIDTH, count, cut, plural, runs, shorten, size, table, tally, type_text, wrapped
+from ..layers import PHASES
+from .kernels import chain_text, loops_text, method_text
+from .layered import graph_by_layer, kernels_by_layer
+from .storage import fusion, memory
+from .text import (
+    ROWS,
+    count,
+    cut,
+    num_bytes,
+    plural,
+    runs,
+    shorten,
+    size,
+    table,
+    tally,
+    title,
+    type_text,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from . import Explanation
-    from .facts import KernelFact
 
+#: times the limit of a list from which on a program is shown layer by layer
+LARGE = 2
 _LETTERS = "ijklmnopqrstuvwxyzabcdefgh"
-#: columns of the picture of buffer lives
-_PICTURE = 32
 _LEGEND = (
     "v: the axis in vector lanes; r: a reduced axis; threads divide the first axis. flop, read and written are of one "
     "call; read and written count distinct bytes."
 )
-
-
-def title(text: str) -> list[str]:
-    """The heading of a section."""
-    return ["", f"-- {text} ".ljust(WIDTH, "-")]
 
 
 def summary(e: Explanation) -> list[str]:
@@ -67,7 +77,7 @@ def state(e: Explanation, limit: int | None) -> list[str]:
             update = in_place.get(number)
             role = "read" if update is None else "copied back" if update.copied else "updated in place"
             role = f"state, {role}"
-        rows.append((e.node_names[node.serial], name, type_text(node.dtype, node.shape), size(_bytes(node)), role))
+        rows.append((e.node_names[node.serial], name, type_text(node.dtype, node.shape), size(num_bytes(node)), role))
     rows.sort(key=lambda row: int(row[0][1:]))
     lines += cut(table(rows, ("", "", "", "", ""), "<<<><", (0, 44, 30)), limit, "input")
     if not rows and not e.written:
@@ -114,6 +124,8 @@ def graph(e: Explanation, phase: str, limit: int | None) -> list[str]:
         return lines
     lines += wrapped(tally(node.op.name for node in nodes).split(", "), 0)
     shown = [node for node in nodes if node.op.name != "full"]
+    if limit is not None and len(shown) > LARGE * limit:
+        return lines + graph_by_layer(e, shown, limit)
     places = [_file(node.location) for node in shown]
     with_places = e.has_places and len(set(places)) > 1
     rows = []
@@ -176,13 +188,6 @@ def _file(location: str) -> str:
     return Path(location).name
 
 
-def _bytes(node: Node) -> int:
-    total = node.dtype.itemsize
-    for extent in node.shape:
-        total *= extent
-    return int(total)
-
-
 def kernels(e: Explanation, limit: int | None) -> list[str]:
     """The table of kernels: loops, work, traffic, and what they come from."""
     lines = title(f"kernels, {plural(len({k.number for k in e.kernels if k.number >= 0}), 'distinct function')}")
@@ -191,7 +196,12 @@ def kernels(e: Explanation, limit: int | None) -> list[str]:
     lines += wrapped(_LEGEND.split(" "), 0, " ")
     rows, notes = [], []
     with_places = e.has_places and len({line for fact in e.kernels for line in fact.lines}) > 1
-    for fact in e.kernels:
+    facts = e.kernels
+    if limit is not None and len(facts) > LARGE * limit:
+        lines += kernels_by_layer(e, limit)
+        facts = sorted(facts, key=lambda fact: -fact.calls * fact.flops)[: limit // 4]
+        lines += ["", f"the {len(facts)} with the most operations, of {len(e.kernels)}:"]
+    for fact in facts:
         kernel = fact.kernel
         times = f"x{fact.calls}" if fact.calls > 1 else ""
         loops = loops_text(kernel) if kernel is not None else ""
@@ -212,7 +222,7 @@ def kernels(e: Explanation, limit: int | None) -> list[str]:
                 of,
             )
         )
-        chain = _chain(fact)
+        chain = chain_text(fact)
         lines_of = list(dict.fromkeys(map(_file, fact.lines)))
         about = [] if chain in (fact.kind, "") else [chain]
         if with_places and lines_of:
@@ -234,22 +244,6 @@ def kernels(e: Explanation, limit: int | None) -> list[str]:
     return lines + [line for block in blocks for line in block]
 
 
-def _chain(fact: KernelFact) -> str:
-    """What is fused, in order; a long chain as how often each primitive occurs before and after the main one."""
-    words = fact.label.replace("bmm", "contract").split("+")
-    chain = runs(words, " + ")
-    if len(chain) <= 84:
-        return chain
-    main = "contract" if fact.kind == "contract" else ""
-    if fact.kernel is not None and fact.kind == "reduce":
-        main = fact.kernel.static[0]
-    if main not in words:
-        return tally(words)
-    place = words.index(main)
-    parts = [tally(words[:place]), main, tally(words[place + 1 :])]
-    return ", then ".join(part for part in parts if part)
-
-
 def _fit(text: str) -> list[str]:
     return [line.strip() for line in wrapped(text.split(" "), 8, " ")]
 
@@ -267,6 +261,9 @@ def regions(e: Explanation, limit: int | None) -> list[str]:
         merged: dict[tuple, int] = {}
         for task in region.tasks:
             words = [f"k{call.kernel}" if call.kernel >= 0 else f"host {call.label}" for call in task.calls]
+            if region.loop is not None:
+                calls = [call for inner in region.loop.regions for t in inner.tasks for call in t.calls]
+                words = [f"{task.calls[0].label}: {', '.join(f'k{c.kernel}' for c in calls if c.kernel >= 0)}"]
             key = (runs(words, " > "), task.extent, -(-task.extent // max(task.chunk, 1)), task.chunk)
             merged[key] = merged.get(key, 0) + 1
         first = (f"r{number}", "shared" if region.parallel else "serial")
@@ -275,67 +272,6 @@ def regions(e: Explanation, limit: int | None) -> list[str]:
             rows.append((*first, shorten(chain, 70) + (f"  x{times}" if times > 1 else ""), divided))
             first = ("", "")
     return lines + cut(table(rows, ("",) * 4, "<<<<"), limit, "task")
-
-
-def memory(e: Explanation, limit: int | None) -> list[str]:
-    """The memory plan: the arena, and what is updated in place."""
-    lines = title("memory plan")
-    saved = f" ({100 * e.arena_bytes / e.intermediate_bytes:.0f} %)" if e.intermediate_bytes else ""
-    together = f"{e.intermediate_bytes:,} bytes{saved}"
-    lines.append(f"arena {e.arena_bytes:,} bytes; the sum of all intermediates is {together}")
-    if e.arena:
-        slots = 1 + max(b.last for b in e.buffers)
-        picture = f"picture: {plural(slots, 'time slot')}, # in use"
-        lines.append(f"life: regions from the first write to the last read; {picture}")
-        rows = []
-        hidden = 0 if limit is None else max(len(e.arena) - limit, 0)
-        largest = sorted(e.arena, key=lambda b: -b.bytes)[: len(e.arena) - hidden]
-        for b in sorted(largest, key=lambda b: (b.first, b.offset)):
-            life = f"r{b.first_region}" if b.first_region == b.last_region else f"r{b.first_region}-r{b.last_region}"
-            over = ", ".join(f"b{n}" for n in b.reuses[:3]) + (f" +{len(b.reuses) - 3}" if len(b.reuses) > 3 else "")
-            rows.append(
-                (
-                    f"b{b.number}",
-                    b.name,
-                    type_text(b.dtype, b.shape),
-                    f"{b.bytes:,}",
-                    f"{b.offset:,}",
-                    life,
-                    _picture(b.first, b.last, slots),
-                    over,
-                )
-            )
-        header = ("", "holds", "type", "bytes", "offset", "life", "", "takes over")
-        lines += table(rows, header, "<<<>><<<", (0, 24, 22))
-        if hidden:
-            lines.append(f"… {plural(hidden, 'smaller buffer')} not shown")
-    outputs = [b for b in e.buffers if b.kind == "output"]
-    if outputs:
-        lines.append("new arrays: " + f"{plural(len(outputs), 'result')}, {size(sum(b.bytes for b in outputs))}")
-        lines += cut([f"  {b.name}  {type_text(b.dtype, b.shape)}" for b in outputs], limit, "result")
-    if e.updates:
-        total = sum(u.buffer.bytes for u in e.updates)
-        cells = f"{plural(len(e.updates), 'cell')}, {size(total)}"
-        copied = any(u.copied for u in e.updates)
-        lines.append(f"updated: {cells}" if copied else f"updated in place: {cells}, none of which needs a second copy")
-        groups: dict[tuple, list[str]] = {}
-        for u in e.updates:
-            how = "nothing" if u.region < 0 else f"k{u.kernel} in r{u.region}"
-            how = f"copied back by {how}" if u.copied else f"in place by {how}"
-            groups.setdefault((type_text(u.buffer.dtype, u.buffer.shape), u.buffer.bytes, how), []).append(u.name)
-        for (kind, length, how), names in groups.items():
-            shown = names if limit is None else names[:3]
-            more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-            times = f"{len(names)} x {length:,}" if len(names) > 1 else f"{length:,}"
-            lines += wrapped(f"{', '.join(shown)}{more}: {kind}, {times} bytes, {how}".split(" "), 2, " ")
-    return lines
-
-
-def _picture(first: int, last: int, slots: int) -> str:
-    """A line that shows when a buffer is in use."""
-    width = min(slots, _PICTURE)
-    low, high = first * width // slots, last * width // slots
-    return "." * low + "#" * (high - low + 1) + "." * (width - high - 1)
 
 
 def full_text(e: Explanation, limit: int | None = ROWS, only: Sequence[str] = ()) -> str:
@@ -347,6 +283,7 @@ def full_text(e: Explanation, limit: int | None = ROWS, only: Sequence[str] = ()
         "gradient": lambda: graph(e, "reverse", limit),
         "optimiser": lambda: graph(e, "optimiser", limit) if e.phases["optimiser"] else [],
         "kernels": lambda: kernels(e, limit),
+        "fusion": lambda: fusion(e, limit),
         "regions": lambda: regions(e, limit),
         "memory": lambda: memory(e, limit),
     }
@@ -357,4 +294,4 @@ def full_text(e: Explanation, limit: int | None = ROWS, only: Sequence[str] = ()
     return "\n".join(line.rstrip() for line in lines).lstrip("\n")
 
 
-SECTIONS = ("summary", "state", "graph", "gradient", "optimiser", "kernels", "regions", "memory")
+SECTIONS = ("summary", "state", "graph", "gradient", "optimiser", "kernels", "fusion", "regions", "memory")

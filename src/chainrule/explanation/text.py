@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import Any
 
 #: columns of the whole text
 WIDTH = 118
@@ -25,6 +26,19 @@ def size(number: float) -> str:
         if number >= factor:
             return f"{number / factor:.3g} {unit}" if number < 999.5 * factor else f"{number / factor:.0f} {unit}"
     return f"{number:.0f} B"
+
+
+def title(text: str) -> list[str]:
+    """The heading of a section."""
+    return ["", f"-- {text} ".ljust(WIDTH, "-")]
+
+
+def num_bytes(node: Any) -> int:
+    """Bytes of a node's value."""
+    total = node.dtype.itemsize
+    for extent in node.shape:
+        total *= extent
+    return int(total)
 
 
 def plural(number: int, word: str) -> str:

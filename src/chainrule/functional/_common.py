@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from .. import functions as fn
-from ..errors import ConfigError, DTypeError, ShapeError
+from .. import runtime
+from ..errors import CompileError, ConfigError, DTypeError, ShapeError
 from ..ops.base import message
-from ..tensor import Tensor
+from ..tensor import Tensor, node_of, placeholder_below, state
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -78,3 +79,18 @@ def axis_of(name: str, tensor: Tensor, dim: int) -> int:
     if not isinstance(dim, int) or not -rank <= dim < rank:
         fail(ShapeError, name, f"dim {dim} is out of range for {rank} axes", (tensor,))
     return dim + rank if dim < 0 else dim
+
+
+def write_state(name: str, tensor: Tensor, value: Tensor) -> None:
+    """Give `tensor`, state of a layer, a new value.
+
+    Uncompiled, it is evaluated with whatever is evaluated next, which is the step that it belongs to: nobody may ever
+    read it, and a chain of pending updates would keep every former step.
+    """
+    node = node_of(value.detach())
+    if state.lanes and placeholder_below(node) is not None:
+        fail(CompileError, name, "inside vmap the state that it writes would differ from example to example", (tensor,),
+             "call eval() on the layer, or let it keep no state")  # fmt: skip
+    tensor._rebind(node)
+    if state.trace is None:
+        runtime.evaluate_with_next(node)

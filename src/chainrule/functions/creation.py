@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..conversion import to_array, to_node
-from ..dtypes import DType, as_dtype, bool_, default_float, default_int
+from ..dtypes import DType, as_dtype, bool_, converted, default_float, default_int
 from ..errors import ConfigError, DTypeError
 from ..graph.node import Node
 from ..ops.base import emit, message
@@ -166,7 +166,7 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     wanted = (default_int if whole else default_float) if dtype is None else as_dtype(dtype)
     if whole and start == 0 and step == 1 and stop > 0 and wanted is not bool_:
         return Tensor(emit("iota", attributes=((stop,), 0, wanted)))
-    return Tensor(constant(np.arange(start, stop, step).astype(wanted.numpy)))
+    return Tensor(constant(converted(np.arange(start, stop, step), wanted)))
 
 
 def linspace(
@@ -176,7 +176,7 @@ def linspace(
     _check_device(device)
     wanted = default_float if dtype is None else as_dtype(dtype)
     values = np.linspace(float(start), float(stop), num, endpoint=endpoint)
-    return Tensor(constant(values.astype(wanted.numpy)))
+    return Tensor(constant(converted(values, wanted)))
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:

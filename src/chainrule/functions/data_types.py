@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..conversion import to_node
-from ..dtypes import DType, as_dtype, promote
+from ..dtypes import DType, as_dtype, bfloat16, promote
 from ..errors import DTypeError
 from ..recording import cast, reject
 from ..tensor import Tensor
@@ -97,6 +97,8 @@ def finfo(type: Any, /) -> FloatInfo:
     dtype = type.dtype if isinstance(type, Tensor) else as_dtype(type)
     if dtype.kind != "f":
         reject("finfo", f"{dtype.name} is not a floating dtype", (), "use iinfo", DTypeError)
+    if dtype is bfloat16:
+        return FloatInfo(16, 2.0**-7, (2 - 2.0**-7) * 2.0**127, (2.0**-7 - 2) * 2.0**127, 2.0**-126, dtype)
     info = np.finfo(dtype.numpy)
     return FloatInfo(
         info.bits, float(info.eps), float(info.max), float(info.min), float(info.smallest_normal), dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..dtypes import widened
 from .node import Node, topological
 
 _SHOWN_ELEMENTS = 4
@@ -31,7 +32,7 @@ def format_graph(outputs: Sequence[Node], stop_at_values: bool = True) -> str:
 def _operation(node: Node, names: dict[Node, str], stop_at_values: bool) -> str:
     if node.value is not None and (stop_at_values or not node.inputs):
         if node.value.size <= _SHOWN_ELEMENTS:
-            return f"constant {node.value.tolist()}"
+            return f"constant {widened(node.value).tolist()}"
         return "constant"
     op = node.op
     shown = [f"{name}={_attribute(getattr(op, name))}" for name in op.attributes]

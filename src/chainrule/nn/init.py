@@ -57,7 +57,7 @@ def trunc_normal_(
         smaller = below(middle) < wanted if middle.size else middle > 0
         left, right = np.where(smaller, middle, left), np.where(smaller, right, middle)
     values = np.clip(mean + std * 0.5 * (left + right), a, b)
-    return _write(tensor, fn.asarray(values.astype(tensor.dtype.numpy)))
+    return _write(tensor, fn.asarray(values, dtype=tensor.dtype))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -155,4 +155,4 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     q, r = np.linalg.qr(draws.T if rows < columns else draws)
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
     matrix = (q.T if rows < columns else q) * gain
-    return _write(tensor, fn.asarray(np.ascontiguousarray(matrix.reshape(tensor.shape)).astype(tensor.dtype.numpy)))
+    return _write(tensor, fn.asarray(matrix.reshape(tensor.shape), dtype=tensor.dtype))

@@ -249,6 +249,14 @@ class Module:
         """Convert to float32; returns the module."""
         return self.to("float32")
 
+    def half(self) -> Module:
+        """Convert to float16; returns the module. For training, see `chainrule.autocast`."""
+        return self.to("float16")
+
+    def bfloat16(self) -> Module:
+        """Convert to bfloat16; returns the module. For training, see `chainrule.autocast`."""
+        return self.to("bfloat16")
+
     def double(self) -> Module:
         """Convert to float64; returns the module."""
         return self.to("float64")
@@ -306,11 +314,12 @@ class Module:
             if key not in state_dict:
                 continue
             value = state_dict[key]
-            array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+            array = value._value("load_state_dict") if isinstance(value, Tensor) else np.asarray(value)
             if array.shape != tuple(tensor.shape):
                 problems.append((ShapeError, f"{key!r} has shape {array.shape}, the module's {tuple(tensor.shape)}"))
             elif array.dtype != tensor.dtype.numpy:
-                problems.append((DTypeError, f"{key!r} is {array.dtype}, the module's is {tensor.dtype.name}"))
+                found = value.dtype.name if isinstance(value, Tensor) else array.dtype
+                problems.append((DTypeError, f"{key!r} is {found}, the module's is {tensor.dtype.name}"))
             else:
                 arrays[key] = array
         if problems:

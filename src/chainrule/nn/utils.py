@@ -9,6 +9,17 @@ from .. import functions as fn
 from ..errors import ConfigError, DataError
 from ..gradmode import no_grad
 from ..tensor import Tensor
+from . import parametrizations, parametrize
+from .parametrizations import spectral_norm, weight_norm
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parametrizations",
+    "parametrize",
+    "spectral_norm",
+    "weight_norm",
+]
 
 
 def _with_gradients(parameters: Tensor | Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..dtypes import DType
+from ..dtypes import DType, converted, widened
 from ..errors import DTypeError, ShapeError
 from ..graph.node import Node, describe_line, recorded, user_line
 
@@ -24,6 +24,8 @@ class Mode(threading.local):
     grad_enabled = True
     #: line to give to emitted nodes while a transformation rewrites a graph, else None
     where: Any = None
+    #: the dtype in which products of float32 operands are recorded (see `autocast`), else None
+    precision: DType | None = None
     #: while a function is traced, what recorded which nodes (see `credit`), else None
     trail: list[Credit] | None = None
 
@@ -68,6 +70,8 @@ class Primitive:
     differentiable: ClassVar[bool] = True
     #: whether one instance per set of attributes is kept and shared
     shared: ClassVar[bool] = True
+    #: whether nodes with the same operands are results of one operation, which transformations treat together
+    joint: ClassVar[bool] = False
     #: the value by NumPy, the meaning that every backend is compared with: a method from arrays to an array, or a ufunc
     numpy: ClassVar[Any] = None
 
@@ -117,6 +121,11 @@ class Primitive:
         The result always has the batch axis in front.
         """
         raise NotImplementedError
+
+    def evaluate(self, dtype: DType, operands: Iterable[np.ndarray]) -> np.ndarray:
+        """The result, of `dtype`, by NumPy: float16 and bfloat16 are computed in float32 and rounded once."""
+        result = self.numpy(*map(widened, operands))
+        return converted(result, dtype) if dtype.is_half and result.dtype != dtype.numpy else result
 
     def cost(self, node: Node) -> tuple[int, int]:
         """Floating-point operations, and bytes read and written if nothing is fused."""

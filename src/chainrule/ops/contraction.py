@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ..shapes import size
-from .base import Primitive, apply, emit, same_dtype
+from .base import apply, same_dtype
 from .movement import check_numeric
+from .precision import Product
 from .rules import sum_parts
 
 
-class Contract(Primitive):
+class Contract(Product):
     """Sum over the labels that the result lacks of a times b, as ``numpy.einsum`` with two operands.
 
     Labels are integers, one per axis; each is in at least two of the three tuples and in none twice.
@@ -19,14 +20,14 @@ class Contract(Primitive):
     """
 
     name = "contract"
-    family = "contraction"
-    attributes = ("a_labels", "b_labels", "out_labels")
+    attributes = ("a_labels", "b_labels", "out_labels", "precision")
 
     def infer(self, a, b):
         """The extents of the result's labels."""
         if a.dtype is not b.dtype:
             same_dtype(self, (a, b))
         check_numeric(self, a)
+        self.check_precision((a, b))
         extents = {}
         for labels, operand, which in ((self.a_labels, a, "left"), (self.b_labels, b, "right")):
             if len(labels) != len(operand.shape):
@@ -60,8 +61,8 @@ class Contract(Primitive):
         a, b = node.inputs
         la, lb, out = self.a_labels, self.b_labels, self.out_labels
         return (
-            emit("contract", cotangent, b, attributes=(out, lb, la)) if needed[0] else None,
-            emit("contract", a, cotangent, attributes=(la, out, lb)) if needed[1] else None,
+            self.same("contract", cotangent, b, attributes=(out, lb, la)) if needed[0] else None,
+            self.same("contract", a, cotangent, attributes=(la, out, lb)) if needed[1] else None,
         )
 
     def jvp(self, node, tangents):
@@ -76,7 +77,7 @@ class Contract(Primitive):
         """A new label in front of the batched operands and of the result."""
         label = max((-1, *self.a_labels, *self.b_labels)) + 1
         la, lb = ((label, *ls) if is_ else ls for ls, is_ in zip((self.a_labels, self.b_labels), batched))
-        return emit("contract", *inputs, attributes=(la, lb, (label, *self.out_labels)))
+        return self.same("contract", *inputs, attributes=(la, lb, (label, *self.out_labels)))
 
     def numpy(self, a, b):
         """Axes grouped into (batch, rows, sum) and (batch, sum, columns), then ``numpy.matmul``."""

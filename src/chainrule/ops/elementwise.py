@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..dtypes import DType, bool_
+from ..dtypes import DType, bool_, converted
 from ..errors import DTypeError, IndexOutOfRangeError
 from ..graph.node import Node
 from .base import Primitive, apply
@@ -125,7 +125,7 @@ class Cast(Unary):
     def numpy(self, x):
         target = self.dtype.numpy
         if x.dtype.kind != "f" or target.kind not in "iu":
-            return x.astype(target)
+            return converted(x, self.dtype)
         limits = np.iinfo(target)  # NumPy leaves numbers beyond them undefined
         above, below = x >= float(limits.max + 1), x <= float(limits.min)
         inside = np.where(above | below | np.isnan(x), 0, x).astype(target)

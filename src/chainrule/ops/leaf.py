@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dtypes import DType, as_dtype
+from ..dtypes import DType, as_dtype, converted
 from ..errors import ShapeError
 from ..graph.node import Node
 from .base import Primitive, apply, primitive
@@ -63,6 +63,8 @@ class Full(Leaf):
 
     def numpy(self):
         """`numpy.full`."""
+        if self.dtype.is_half:
+            return converted(np.full(self.shape, self.value, np.float64), self.dtype)
         return np.full(self.shape, self.value, self.dtype.numpy)
 
 
@@ -82,7 +84,7 @@ class Iota(Leaf):
         """`numpy.arange`, repeated along the other axes."""
         extents = [1] * len(self.shape)
         extents[self.axis] = self.shape[self.axis]
-        line = np.arange(self.shape[self.axis]).astype(self.dtype.numpy).reshape(extents)
+        line = converted(np.arange(self.shape[self.axis]), self.dtype).reshape(extents)
         return np.broadcast_to(line, self.shape)
 
 

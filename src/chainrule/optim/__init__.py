@@ -3,7 +3,8 @@
 from . import lr_scheduler
 from .adam import Adam, AdamW
 from .adaptive import Adagrad, RMSprop
+from .grad_scaler import GradScaler
 from .optimizer import Optimizer
 from .sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "GradScaler", "Optimizer", "RMSprop", "lr_scheduler"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import runtime
 from ..capture import CompiledFunction
-from ..dtypes import DType, float64
+from ..dtypes import DType, converted, float64
 from ..errors import CompileError, ConfigError, DataError, DTypeError, ShapeError
 from ..gradmode import no_grad
 from ..ops.base import credit
@@ -155,7 +155,7 @@ class Optimizer:
         """The state tensor `name` of `param`; made now if a hyperparameter that needs it was switched on late."""
         slots = self.state[param]
         if name not in slots:
-            slots[name] = self._new_cell(np.full(param.shape, value, param.dtype.numpy))
+            slots[name] = self._new_cell(converted(np.full(param.shape, value, np.float64), param.dtype))
         return slots[name]
 
     @staticmethod
@@ -184,8 +184,7 @@ class Optimizer:
         if not self.param_groups:
             raise ConfigError(f"{type(self).__name__} has no parameters; give them with bind(model.parameters())")
         if state.trace is not None:
-            with credit("optimiser", self):
-                self._step_body()
+            self._step_body()
         else:
             if self._compiled is None:
                 self._compiled = CompiledFunction(self._step_body, specialise=False)
@@ -204,7 +203,7 @@ class Optimizer:
 
     def _step_body(self) -> None:
         """Record the whole step."""
-        with no_grad():
+        with no_grad(), credit("optimiser", self):
             for group in self.param_groups:
                 pairs = [(param, grad) for param in group["params"] if (grad := param.grad) is not None]
                 for step, counted in self._advance(group, pairs):
@@ -307,7 +306,7 @@ class Optimizer:
                     if key != "step" and array.shape != tuple(param.shape):
                         shape = tuple(param.shape)
                         raise ShapeError(f"{name}: {key} of parameter {number} has shape {array.shape}, not {shape}")
-                    loads.append((param, key, array.astype(float64.numpy if key == "step" else param.dtype.numpy)))
+                    loads.append((param, key, converted(array, float64 if key == "step" else param.dtype)))
                 if "step" not in entry and entry:  # PyTorch's SGD keeps no count, only whether there is a buffer
                     loads.append((param, "step", np.ones((), np.float64)))
         for group, saved in zip(self.param_groups, groups):

@@ -14,9 +14,16 @@ from typing import Any
 import numpy as np
 
 from ..data.storage import sync_folder, write_atomically
+from ..dtypes import bfloat16
 from ..errors import RunError
 
 WEIGHTS = "model.safetensors"
+#: NumPy's dtypes by their names in safetensors files
+_DTYPES = {"BOOL": np.dtype("bool"), "BF16": bfloat16.numpy} | {
+    f"{kind.upper()}{bits}": np.dtype(f"{kind}{bits // 8}")
+    for kind, sizes in (("i", (8, 16, 32, 64)), ("u", (8, 16, 32, 64)), ("f", (16, 32, 64)))
+    for bits in sizes
+}
 _NUMBERS = re.compile(r"\[\n\s+([-+.,\deE\s]+?)\n\s+\]")
 
 
@@ -123,7 +130,10 @@ class RunWriter:
         """Add ``model.safetensors`` and return its SHA-256."""
         from safetensors.numpy import save  # optional at import: 30 ms
 
-        data = save({name: np.ascontiguousarray(array) for name, array in weights.items()}, {"format": "chainrule"})
+        arrays = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+        short = [name for name, array in arrays.items() if array.dtype == bfloat16.numpy]
+        arrays |= {name: arrays[name].view(np.uint16) for name in short}
+        data = _marked(save(arrays, {"format": "chainrule"}), short)
         self.write(WEIGHTS, data)
         return hashlib.sha256(data).hexdigest()
 
@@ -147,6 +157,19 @@ class RunWriter:
             sync_folder(self.path.parent)
         except OSError as error:
             raise RunError(f"{self.path} could not be made: {error.strerror or error}") from error
+
+
+def _marked(data: bytes, names: list[str]) -> bytes:
+    """The safetensors file `data` with the 16-bit words called `names` declared as bfloat16, which NumPy cannot say."""
+    if not names:
+        return data
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    for name in names:
+        header[name]["dtype"] = "BF16"
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def read_json(path: Path) -> Any:
@@ -182,13 +205,12 @@ def load_run(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def load_weights(path: Path, checksum: str | None) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file.
+    """The arrays of a safetensors file; those of bfloat16 have the dtype that `chainrule.bfloat16.numpy` is.
 
     Raises:
         RunError: it is missing, unreadable, damaged, or not the one of the checksum.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
     try:
         data = path.read_bytes()
@@ -197,7 +219,10 @@ def load_weights(path: Path, checksum: str | None) -> dict[str, np.ndarray]:
     except OSError as error:
         raise RunError(f"{path} could not be read: {error.strerror or error}") from None
     try:
-        weights = load(data)
+        weights = {
+            name: np.frombuffer(part["data"], _DTYPES[part["dtype"]]).reshape(part["shape"])
+            for name, part in deserialize(data)
+        }
     except (SafetensorError, ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         raise RunError(f"{path} is damaged or not complete: {error}\nhelp: train again, or restore the file") from None
     if checksum is not None and hashlib.sha256(data).hexdigest() != checksum:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..graph.node import Node
+from ..ops import loop_rules
 from ..ops.base import apply, mode
 from ..ops.rules import lead
 from .paths import dependents
@@ -34,6 +35,7 @@ def batch(outputs: Sequence[Node], inputs: Mapping[Node, Node], size: int) -> li
         replaced[old] = new
         if len(new.shape) > len(old.shape):
             is_batched.add(old)
+    joint: dict[tuple, list[Node]] = {}  # all results of batched loops
     before = mode.where
     try:
         for node in dependents(outputs, list(inputs), gradients=False):
@@ -43,7 +45,13 @@ def batch(outputs: Sequence[Node], inputs: Mapping[Node, Node], size: int) -> li
             operands = tuple([replaced.get(operand, operand) for operand in node.inputs])
             batched = tuple([operand in is_batched for operand in node.inputs])
             if True in batched:
-                replaced[node] = node.op.batch(operands, batched, size)
+                if node.op.joint:
+                    key = (node.op.loop, operands)
+                    if key not in joint:
+                        joint[key] = loop_rules.batch(node.op.loop, operands, batched, size, batch)
+                    replaced[node] = joint[key][node.op.index]
+                else:
+                    replaced[node] = node.op.batch(operands, batched, size)
                 is_batched.add(node)
             else:
                 replaced[node] = apply(node.op, operands)

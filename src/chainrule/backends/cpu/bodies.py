@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ...compiler.kernel import SCALARS, STATUS, Body
-from ...dtypes import DType, bool_, float64, int64
+from ...dtypes import DType, float32, float64, int64
 from ..base import Value
 from .emit import Function, Int, llvm_type, memory_type
+from .scalar import LLVMScalarBuilder
 
 
 class Point:
@@ -115,7 +116,7 @@ class BodyCode:
         builder = f.builder(width)
         kind = instruction[0]
         if kind == "op":
-            return instruction[1].scalar(builder, *(values[i] for i in instruction[2]))
+            return _computed(builder, instruction, [values[i] for i in instruction[2]])
         if kind == "load":
             access = instruction[1]
             dtype = f.kernel.accesses[access].dtype
@@ -139,7 +140,9 @@ class BodyCode:
         pointer = f.let(f"getelementptr i64, ptr {table}, i64 {f.extra(slot)}", "p")
         if dtype.kind == "f":
             raw = f.let(f"load double, ptr {pointer}")
-            if dtype is not float64:
+            if dtype.is_half:
+                raw = f.builder(1).cast(Value(raw, float64), dtype).ref
+            elif dtype is not float64:
                 raw = f.let(f"fptrunc double {raw} to {llvm_type(dtype)}")
         else:
             raw = f.let(f"load i64, ptr {pointer}")
@@ -266,6 +269,11 @@ class BodyCode:
             steps = f.let(f"add <{width} x i64> {steps}, {lanes}")
         pointers = f.let(f"getelementptr {kind}, ptr {pointer}, <{width} x i64> {steps}", "p")
         raw = f.gather(pointers, dtype, width, point.mask)
-        if dtype is bool_:
-            raw = f.let(f"icmp ne <{width} x i8> {raw}, zeroinitializer")
-        return Value(raw, dtype)
+        return Value(f.from_memory(raw, dtype, width), dtype)
+
+
+def _computed(builder: LLVMScalarBuilder, instruction: tuple, operands: list[Value]) -> Value:
+    """An elementwise primitive on `operands`; float16 and bfloat16 are computed in float32, the result is rounded."""
+    operands = [Value(v.ref, float32, v.literal) if v.dtype.is_half else v for v in operands]
+    result = instruction[1].scalar(builder, *operands)
+    return builder.cast(result, instruction[3]) if instruction[3].is_half else result

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from ...compiler.kernel import Kernel
+from ...compiler.kernel import Kernel, Tiling
+from ...dtypes import bfloat16
 from .contract import emit_contract, emit_pack
+from .contract_half import emit_pair_contract, emit_pair_pack
 from .emit import Function
 from .loops import emit_map, emit_reduce, emit_scatter
+from .nest import emit_nest
+from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 
 EMITTERS = {
     "map": emit_map,
     "reduce": emit_reduce,
     "scatter": emit_scatter,
+    "csr": emit_csr,
+    "rows": emit_rows,
     "contract": emit_contract,
     "pack": emit_pack,
 }
+#: those for operands of bfloat16
+PAIRED = {"contract": emit_pair_contract, "pack": emit_pair_pack}
 
 
 def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
@@ -22,7 +30,9 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
     functions, declarations = [], set()
     for name, kernel in kernels:
         function = Function(name, kernel, target)
-        EMITTERS[kernel.kind](function)
+        table = PAIRED if kernel.kind in PAIRED and kernel.accesses[1].dtype is bfloat16 else EMITTERS
+        emit = emit_nest if isinstance(kernel.static, Tiling) else table[kernel.kind]
+        emit(function)
         functions.append(function.text())
         declarations |= function.declarations
     return "\n".join([*sorted(declarations), *functions, ""])

@@ -30,6 +30,10 @@ class CpuTiles:
 
     def __init__(self, target: Target):
         self.target = target
+        self.pairs = target.has_bfloat16_products
+
+    def registers(self) -> int:
+        return self.target.num_vector_registers
 
     def lanes(self, itemsize: int) -> int:
         return max(1, self.target.vector_bits // (8 * itemsize))

@@ -11,7 +11,10 @@ Task      0 ``calls*``, 1 ``num_calls``, 2 ``extent``, 3 ``chunk``, 4 ``num_chun
           chunk ``c`` runs every call, in order, with ``lo = c*chunk``, ``hi = min(extent, (c+1)*chunk)``
 Region    0 ``tasks*``, 1 ``num_tasks``, 2 ``total_chunks`` (sum over the tasks), 3 ``parallel`` (0 or 1),
           4 ``best`` (start with 0: the driver keeps the best time of the shared region here); chunks of a parallel
-          region must not depend on each other
+          region must not depend on each other. For a loop 0 is ``loop*`` and 3 is 2
+Loop      0 ``count``, 1 ``regions*``, 2 ``num_regions``, 3 ``starts*``, 4 ``num_starts``, 5 ``moves*``,
+          6 ``num_moves``; a start or move is ``entry``, ``source``, ``bytes``: ``ptrs[entry] = ptrs[source] + bytes``,
+          in order, before the loop and after each iteration
 Advance   0 ``ptr_index``, 1 ``stride_bytes``: after each step ``ptrs[ptr_index] += stride_bytes``
 Program   0 ``regions*``, 1 ``num_regions``, 2 ``advances*``, 3 ``num_advances``, 4 ``ptrs*``, 5 ``status*``,
           6 ``completed``, 7 ``step_ticks`` (both start with 0 and are the driver's). ``completed`` counts the steps
@@ -35,6 +38,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,6 +94,20 @@ def load(code: bytes | None = None) -> Driver:
 
 #: One task for `build`: ``([(function address, argument address), ...], extent, chunk)``.
 TaskSpec = tuple[Sequence[tuple[int, int]], int, int]
+#: the word ``parallel`` of a region that is a loop
+LOOP = 2
+
+
+class Loop(NamedTuple):
+    """A region that runs others `times` times; `starts` and `moves` are triples ``(entry, source, bytes)``."""
+
+    times: int
+    regions: Sequence[Any]
+    starts: Sequence[tuple[int, int, int]]
+    moves: Sequence[tuple[int, int, int]]
+
+
+Region = tuple[bool, Sequence[TaskSpec]] | Loop
 
 
 class Program:
@@ -115,7 +133,7 @@ class Program:
 
 
 def build(
-    regions: Sequence[tuple[bool, Sequence[TaskSpec]]],
+    regions: Sequence[Region],
     advances: Sequence[tuple[int, int]],
     ptrs: np.ndarray,
     status: np.ndarray,
@@ -123,30 +141,61 @@ def build(
     """Lay a program out as int64 words.
 
     Args:
-        regions: in order, ``(parallel, tasks)``; a task is ``(calls, extent, chunk)`` with ``chunk >= 1``.
+        regions: in order, ``(parallel, tasks)`` or a `Loop`; a task is ``(calls, extent, chunk)`` with ``chunk >= 1``.
         advances: pairs ``(index into ptrs, stride in bytes)``.
         ptrs, status: int64 arrays that the program reads and writes in place; kept by the caller.
     """
-    sizes = [sum(5 + 2 * len(calls) for calls, _, _ in tasks) for _, tasks in regions]
-    words = np.zeros(8 + 5 * len(regions) + 2 * len(advances) + sum(sizes), np.int64)
+    layout = _Layout()
+    layout.words = [0] * 8
+    first, parallel = layout.regions(regions)
+    moved = layout.add([word for advance in advances for word in advance])
+    words = np.array(layout.words, np.int64)
     base = int(words.ctypes.data)
-    region_at = 8
-    advance_at = region_at + 5 * len(regions)
-    at = advance_at + 2 * len(advances)
-    words[:6] = (
-        base + 8 * region_at, len(regions), base + 8 * advance_at, len(advances), ptrs.ctypes.data, status.ctypes.data
-    )
-    for index, advance in enumerate(advances):
-        words[advance_at + 2 * index : advance_at + 2 * index + 2] = advance
-    for parallel, tasks in regions:
-        first, total = at, 0
-        at += 5 * len(tasks)
-        for index, (calls, extent, chunk) in enumerate(tasks):
-            num_chunks = -(-extent // chunk)
-            words[first + 5 * index : first + 5 * index + 5] = (base + 8 * at, len(calls), extent, chunk, num_chunks)
-            words[at : at + 2 * len(calls)] = [word for call in calls for word in call]
-            at += 2 * len(calls)
-            total += num_chunks
-        words[region_at : region_at + 4] = (base + 8 * first, len(tasks), total, int(parallel))
-        region_at += 5
-    return Program(words, any(parallel for parallel, _ in regions))
+    for place in layout.pointers:
+        words[place] = base + 8 * words[place]
+    words[:6] = (base + 8 * first, len(regions), base + 8 * moved, len(advances), ptrs.ctypes.data, status.ctypes.data)
+    return Program(words, parallel)
+
+
+class _Layout:
+    """Words of a program; those in `pointers` are positions, to be made addresses."""
+
+    def __init__(self) -> None:
+        self.words: list[int] = []
+        self.pointers: list[int] = []
+
+    def add(self, words: Sequence[int]) -> int:
+        """Append words; gives the position of the first."""
+        place = len(self.words)
+        self.words += words
+        return place
+
+    def regions(self, regions: Sequence[Region]) -> tuple[int, bool]:
+        """Append regions and all that they hold; gives the position of the first, and whether any is shared."""
+        first = self.add([0] * (5 * len(regions)))
+        shared = False
+        for place, region in zip(range(first, first + 5 * len(regions), 5), regions):
+            self.pointers.append(place)
+            if isinstance(region, Loop):
+                inside, some = self.regions(region.regions)
+                starts = self.add([word for move in region.starts for word in move])
+                moves = self.add([word for move in region.moves for word in move])
+                counts = (len(region.regions), len(region.starts), len(region.moves))
+                loop = self.add([region.times, inside, counts[0], starts, counts[1], moves, counts[2]])
+                self.pointers += [loop + 1, loop + 3, loop + 5]
+                self.words[place : place + 4] = [loop, 0, 0, LOOP]
+                shared = shared or some
+                continue
+            parallel, tasks = region
+            shared = shared or parallel
+            at = self.add([0] * (5 * len(tasks)))
+            total = 0
+            for number, (calls, extent, chunk) in enumerate(tasks):
+                task = at + 5 * number
+                num_chunks = -(-extent // chunk)
+                self.pointers.append(task)
+                listed = self.add([word for call in calls for word in call])
+                self.words[task : task + 5] = [listed, len(calls), extent, chunk, num_chunks]
+                total += num_chunks
+            self.words[place : place + 4] = [at, len(tasks), total, int(parallel)]
+        return first, shared

@@ -395,6 +395,117 @@ exit:
   ret void
 }
 
+; Regions one after another, until one reports a failure.
+define internal void @run_regions(
+    ptr %program, ptr %regions, i64 %num, ptr %control, i64 %threads.wanted, i1 %pool) {
+entry:
+  %status.at = getelementptr i64, ptr %program, i64 5
+  %status = load ptr, ptr %status.at
+  %regions.end = getelementptr [5 x i64], ptr %regions, i64 %num
+  br label %head
+head:
+  %region = phi ptr [%regions, %entry], [%region.next, %next]
+  %more = icmp ne ptr %region, %regions.end
+  br i1 %more, label %check, label %exit
+check:
+  %failed.code = load i64, ptr %status
+  %failed = icmp ne i64 %failed.code, 0
+  br i1 %failed, label %exit, label %body
+body:
+  %kind.at = getelementptr i64, ptr %region, i64 3
+  %kind = load i64, ptr %kind.at
+  %is.loop = icmp eq i64 %kind, 2
+  br i1 %is.loop, label %repeated, label %once
+repeated:
+  %loop = load ptr, ptr %region
+  call void @run_loop(ptr %program, ptr %loop, ptr %control, i64 %threads.wanted, i1 %pool)
+  br label %next
+once:
+  %total.at = getelementptr i64, ptr %region, i64 2
+  %total = load i64, ptr %total.at
+  %marked = icmp ne i64 %kind, 0
+  %many = icmp sgt i64 %total, 1
+  %divisible = and i1 %marked, %many
+  %share = and i1 %divisible, %pool
+  br i1 %share, label %shared, label %serial
+serial:
+  call void @run_serial(ptr %program, ptr %region)
+  br label %next
+shared:
+  %useful = call i64 @llvm.smin.i64(i64 %threads.wanted, i64 %total)
+  call void @run_parallel(ptr %control, ptr %program, ptr %region, i64 %useful)
+  br label %next
+next:
+  %region.next = getelementptr i64, ptr %region, i64 5
+  br label %head
+exit:
+  ret void
+}
+
+; Regions again and again. Workers see the moved entries: they get chunks only after the claims are published.
+define internal void @run_loop(ptr %program, ptr %loop, ptr %control, i64 %threads.wanted, i1 %pool) {
+entry:
+  %count = load i64, ptr %loop
+  %regions.at = getelementptr i64, ptr %loop, i64 1
+  %regions = load ptr, ptr %regions.at
+  %num.at = getelementptr i64, ptr %loop, i64 2
+  %num = load i64, ptr %num.at
+  %starts.at = getelementptr i64, ptr %loop, i64 3
+  %starts = load ptr, ptr %starts.at
+  %num.starts.at = getelementptr i64, ptr %loop, i64 4
+  %num.starts = load i64, ptr %num.starts.at
+  %moves.at = getelementptr i64, ptr %loop, i64 5
+  %moves = load ptr, ptr %moves.at
+  %num.moves.at = getelementptr i64, ptr %loop, i64 6
+  %num.moves = load i64, ptr %num.moves.at
+  %status.at = getelementptr i64, ptr %program, i64 5
+  %status = load ptr, ptr %status.at
+  call void @set_entries(ptr %program, ptr %starts, i64 %num.starts)
+  br label %head
+head:
+  %i = phi i64 [0, %entry], [%i.next, %body]
+  %more = icmp slt i64 %i, %count
+  %code = load i64, ptr %status
+  %fine = icmp eq i64 %code, 0
+  %go = and i1 %more, %fine
+  br i1 %go, label %body, label %exit
+body:
+  call void @run_regions(ptr %program, ptr %regions, i64 %num, ptr %control, i64 %threads.wanted, i1 %pool)
+  call void @set_entries(ptr %program, ptr %moves, i64 %num.moves)
+  %i.next = add i64 %i, 1
+  br label %head
+exit:
+  ret void
+}
+
+; ptrs[entry] = ptrs[source] + bytes, for triples in order.
+define internal void @set_entries(ptr %program, ptr %moves, i64 %num) {
+entry:
+  %ptrs.at = getelementptr i64, ptr %program, i64 4
+  %ptrs = load ptr, ptr %ptrs.at
+  %end = getelementptr [3 x i64], ptr %moves, i64 %num
+  br label %head
+head:
+  %move = phi ptr [%moves, %entry], [%move.next, %body]
+  %more = icmp ne ptr %move, %end
+  br i1 %more, label %body, label %exit
+body:
+  %target = load i64, ptr %move
+  %source.at = getelementptr i64, ptr %move, i64 1
+  %source = load i64, ptr %source.at
+  %bytes.at = getelementptr i64, ptr %move, i64 2
+  %bytes = load i64, ptr %bytes.at
+  %from = getelementptr i64, ptr %ptrs, i64 %source
+  %value = load i64, ptr %from
+  %moved = add i64 %value, %bytes
+  %to = getelementptr i64, ptr %ptrs, i64 %target
+  store i64 %moved, ptr %to
+  %move.next = getelementptr [3 x i64], ptr %move, i64 1
+  br label %head
+exit:
+  ret void
+}
+
 define i64 @run(ptr %program, i64 %num_steps, ptr %control, i64 %threads.wanted) {
 entry:
   %environment = call i64 @enter()
@@ -409,7 +520,6 @@ entry:
   %ptrs = load ptr, ptr %ptrs.at
   %status.at = getelementptr i64, ptr %program, i64 5
   %status = load ptr, ptr %status.at
-  %regions.end = getelementptr [5 x i64], ptr %regions, i64 %num
   %block.at = getelementptr i64, ptr %control, i64 {BLOCK_TICKS}
   %threads.at = getelementptr i64, ptr %control, i64 {THREADS}
   %dismissed.at = getelementptr i64, ptr %control, i64 {DISMISSED}
@@ -448,33 +558,10 @@ steps.head:
   %go = and i1 %more, %fine
   br i1 %go, label %regions.head, label %finish
 regions.head:
-  %region = phi ptr [%regions, %steps.head], [%region.next, %regions.next]
-  %region.more = icmp ne ptr %region, %regions.end
-  br i1 %region.more, label %regions.check, label %advances.head
-regions.check:                                    ; a step that failed ends before it changes any state
-  %failed.code = load i64, ptr %status
+  call void @run_regions(ptr %program, ptr %regions, i64 %num, ptr %control, i64 %threads.wanted, i1 %pool)
+  %failed.code = load i64, ptr %status              ; a step that failed ends before it changes any state
   %failed = icmp ne i64 %failed.code, 0
-  br i1 %failed, label %finish, label %regions.body
-regions.body:
-  %parallel.at = getelementptr i64, ptr %region, i64 3
-  %parallel.word = load i64, ptr %parallel.at
-  %total.at = getelementptr i64, ptr %region, i64 2
-  %total = load i64, ptr %total.at
-  %marked = icmp ne i64 %parallel.word, 0
-  %many = icmp sgt i64 %total, 1
-  %divisible = and i1 %marked, %many
-  %share = and i1 %divisible, %pool
-  br i1 %share, label %shared, label %serial
-serial:
-  call void @run_serial(ptr %program, ptr %region)
-  br label %regions.next
-shared:
-  %useful = call i64 @llvm.smin.i64(i64 %threads.wanted, i64 %total)
-  call void @run_parallel(ptr %control, ptr %program, ptr %region, i64 %useful)
-  br label %regions.next
-regions.next:
-  %region.next = getelementptr i64, ptr %region, i64 5
-  br label %regions.head
+  br i1 %failed, label %finish, label %advances.head
 advances.head:
   %a = phi i64 [0, %regions.head], [%a.next, %advances.body]
   %a.more = icmp slt i64 %a, %num.advances
@@ -520,7 +607,7 @@ clock.pool:                                       ; back to Python when the dism
 finish.after:
   br label %finish
 finish:
-  %done = phi i64 [%step, %steps.head], [%step, %regions.check], [%step, %step.end], [%step.next, %finish.after]
+  %done = phi i64 [%step, %steps.head], [%step, %regions.head], [%step, %step.end], [%step.next, %finish.after]
   br i1 %pool, label %note, label %count
 note:                                             ; for `invite`: when the pool was last used, and a step's time
   %last = {NOW}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from ...compiler.kernel import ArgumentLayout, Kernel
 from ...dtypes import DType
 from ..base import Value
+from . import half
 from .scalar import LLVMScalarBuilder
 from .scalar import element_type as llvm_type
 from .toolchain import Target
@@ -19,8 +20,8 @@ Int = int | str
 
 
 def memory_type(dtype: DType) -> str:
-    """LLVM type of one element in memory (bool is a byte)."""
-    return "i8" if dtype.kind == "b" else llvm_type(dtype)
+    """LLVM type of one element in memory (bool is a byte, float16 and bfloat16 are the bits)."""
+    return "i8" if dtype.kind == "b" else "i16" if dtype.is_half else llvm_type(dtype)
 
 
 class Loop:
@@ -75,8 +76,9 @@ class Function:
         if found is None:
             target = self.target
             found = LLVMScalarBuilder(
-                self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered
-            )
+                self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered,
+                target.has_half,
+            )  # fmt: skip
             found.declarations = self.declarations
             self._builders[width] = found
         return found
@@ -257,8 +259,7 @@ class Function:
         align = dtype.itemsize
         if width == 1 or stride == 0:
             raw = self.let(f"load {kind}, ptr {pointer}, align {align}")
-            if dtype.kind == "b":
-                raw = self.let(f"icmp ne i8 {raw}, 0")
+            raw = self.from_memory(raw, dtype, 1)
             return Value(self.splat(raw, llvm_type(dtype), width), dtype)
         vector = f"<{width} x {kind}>"
         if stride == 1 and mask is None:
@@ -274,9 +275,16 @@ class Function:
             )
         else:
             raw = self.gather(self._vector_pointers(pointer, kind, stride, width), dtype, width, mask)
-        if dtype.kind == "b":
-            raw = self.let(f"icmp ne {vector} {raw}, zeroinitializer")
-        return Value(raw, dtype)
+        return Value(self.from_memory(raw, dtype, width), dtype)
+
+    def from_memory(self, raw: str, dtype: DType, width: int) -> str:
+        """Elements as they lie in memory, as values in a register."""
+        if dtype.is_half:
+            return half.from_memory(self.builder(width), raw, dtype).ref
+        if dtype.kind != "b":
+            return raw
+        vector, zero = (f"<{width} x i8>", "zeroinitializer") if width > 1 else ("i8", "0")
+        return self.let(f"icmp ne {vector} {raw}, {zero}")
 
     def gather(self, pointers: str, dtype: DType, width: int, mask: str | None) -> str:
         """The raw elements at a vector of pointers."""
@@ -299,6 +307,8 @@ class Function:
         vector = f"<{width} x {kind}>" if width > 1 else kind
         if dtype.kind == "b":
             raw = self.let(f"zext {f'<{width} x i1>' if width > 1 else 'i1'} {raw} to {vector}")
+        elif dtype.is_half:
+            raw = half.to_memory(self.builder(width), value)
         align = dtype.itemsize
         if width == 1 or (stride == 1 and mask is None):
             self.line(f"store {vector} {raw}, ptr {pointer}, align {align}")
@@ -332,4 +342,4 @@ def _has_rounding(target: Target) -> bool:
 
 def _suffix(dtype: DType, width: int) -> str:
     bits = dtype.itemsize * 8
-    return f"v{width}{'f' if dtype.kind == 'f' else 'i'}{bits}"
+    return f"v{width}{'f' if dtype.kind == 'f' and not dtype.is_half else 'i'}{bits}"

@@ -6,7 +6,8 @@ compiler/trees.py from shapes alone; the code here follows them for any layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from ...compiler.kernel import LANES, Kernel
 from ...dtypes import DType, bool_, int64, uint32
@@ -129,19 +130,21 @@ def identity(name: str, dtype: DType) -> bool | int | float:
 
 
 def emit_reduce(f: Function) -> None:
-    """A reduction. ``static = (name, reduced axis, lanes, short, value)``; ``extra = (extent, block, ...)``.
+    """A reduction. ``static = (name, first reduced axis, lanes, short, value)``; ``extra = (extent, block, ...)``.
 
-    `inner` computes the element that goes in (its value number `value`), `body` works on the result. With 16 lanes
-    the reduced axis is the vector axis; with 1 a kept axis is, and each lane is a chain of its own.
+    `inner` computes the element that goes in (its value number `value`), `body` works on the result. The axes from the
+    first reduced one on are walked as one. With 16 lanes the reduced axis may be the vector axis. Otherwise a kept
+    axis is: each lane of the vector is an output, for which a chain, or 16 virtual lanes one after another, are added.
     """
     kernel = f.kernel
     reduced, lanes = kernel.static[1], kernel.static[2]
-    chain = _arg_chain if kernel.static[0] in ("argmax", "argmin") else _chain
-    axes = [a for a in range(len(kernel.sizes)) if a not in (reduced, kernel.vector)]
+    along = kernel.vector >= reduced
+    chain = _spread_lanes if lanes > 1 else _arg_chain if kernel.static[0] in ("argmax", "argmin") else _chain
+    axes = [a for a in range(reduced) if a != kernel.vector]
 
     def nest(depth: int, inner: Point, outer: Point) -> None:
         if depth == len(axes):
-            if lanes > 1:
+            if along:
                 _lanes(f, inner, outer)
             else:
                 _kept_vectors(f, inner, outer, chain)
@@ -151,13 +154,109 @@ def emit_reduce(f: Function) -> None:
             moved = inner.moved(axes[depth], loop.index, kernel.inner)
             nest(depth + 1, moved, outer.moved(axes[depth], loop.index, kernel.body))
 
-    nest(0, Point.start(f, kernel.inner, LANES), Point.start(f, kernel.body, 1 if lanes > 1 else LANES))
+    nest(0, Point.start(f, kernel.inner, LANES), Point.start(f, kernel.body, 1 if along else LANES))
+
+
+class Walk:
+    """Places along the reduced axes of a kernel, which are walked as one.
+
+    A place is an index for each axis; with one axis it is the index of the element itself and nothing is carried.
+    """
+
+    def __init__(self, f: Function):
+        self.f = f
+        self.axes = range(f.kernel.static[1], len(f.kernel.sizes))
+        self.start: list[Int] = [0] * len(self.axes) if len(self.axes) > 1 else []
+        self.kinds = ["i64"] * len(self.start)
+
+    def at(self, point: Point, index: Int, place: Sequence[Int]) -> Point:
+        """`point` moved to an element of the reduced axes."""
+        body = self.f.kernel.inner
+        moved = point
+        for axis, here in zip(self.axes, place or [index]):
+            moved = moved.moved(axis, here, body)
+        moved.mask = point.mask
+        return moved
+
+    def after(self, place: Sequence[Int]) -> list[Int]:
+        """The place of the next element."""
+        f, result = self.f, list(place)
+        carry: Int = 1
+        for n in reversed(range(1, len(result))):
+            here, size = f.add(result[n], carry), f.size(self.axes[n])
+            if isinstance(here, int) and isinstance(size, int):
+                carry, result[n] = (1, 0) if here == size else (0, here)
+                continue
+            over = f.let(f"icmp eq i64 {here}, {size}")
+            result[n] = f.let(f"select i1 {over}, i64 0, i64 {here}")
+            carry = f.let(f"zext i1 {over} to i64")
+        if result:
+            result[0] = f.add(result[0], carry)
+        return result
+
+
+def _element(f: Function, walk: Walk, point: Point, index: Int, place: Sequence[Int]) -> Value:
+    """What goes into the reduction at one of its elements."""
+    here = walk.at(point, index, place)
+    code = BodyCode(f, f.kernel.inner, f.kernel.vector)
+    code.hoist(here)
+    return code.run(here)[f.kernel.static[4]]
+
+
+def _spread_lanes(f: Function, pairs: list[tuple[Point, Point]]) -> None:
+    """The tree of `_lanes` for a vector of outputs: the 16 lanes are 16 vectors, which take elements in turn."""
+    ((inner, outer),) = pairs
+    kernel = f.kernel
+    name, value = kernel.static[0], kernel.static[4]
+    length, block = f.extra(0), f.extra(1)
+    walk = Walk(f)
+    dtype = _value_dtype(f, kernel.inner, value)
+    builder = f.builder(LANES)
+    start, vector = builder.const(identity(name, dtype), dtype).ref, builder.llvm_type(dtype)
+
+    def added(total: str, index: Int, place: Sequence[Int]) -> str:
+        return combine(builder, name, Value(total, dtype), _element(f, walk, inner, index, place)).ref
+
+    places = list(zip(walk.kinds, walk.start))
+    with f.loop(0, length, block, [(vector, start), *places]) as blocks:
+        stop = f.minimum(f.add(blocks.index, block), length)
+        full = whole_vectors(f, blocks.index, stop, LANES)
+        carried = [*((vector, start) for _ in range(LANES)), *zip(walk.kinds, blocks.values[1:])]
+        with f.loop(blocks.index, full, LANES, carried) as loop:
+            totals, place = loop.values[:LANES], loop.values[LANES:]
+            for lane in range(LANES):
+                totals[lane] = added(totals[lane], f.add(loop.index, lane), place)
+                place = walk.after(place)
+            loop.next = [*totals, *place]
+        totals, place = loop.values[:LANES], loop.values[LANES:]
+        for lane in range(LANES - 1):  # the elements behind the last 16
+            index = f.add(full, lane)
+            before = f.block
+            more = f.let(f"icmp slt i64 {index}, {stop}")
+            with f.when(more):
+                total = added(totals[lane], index, place)
+                following = walk.after(place)
+                inside = f.block
+            totals[lane] = f.let(f"phi {vector} [ {totals[lane]}, %{before} ], [ {total}, %{inside} ]")
+            place = [
+                f.let(f"phi i64 [ {old}, %{before} ], [ {new}, %{inside} ]") for old, new in zip(place, following)
+            ]
+        half = LANES // 2
+        while half:
+            totals = [
+                combine(builder, name, Value(totals[n], dtype), Value(totals[n + half], dtype)).ref for n in range(half)
+            ]
+            half //= 2
+        blocks.next = [combine(builder, name, Value(blocks.values[0], dtype), Value(totals[0], dtype)).ref, *place]
+    epilogue = BodyCode(f, kernel.body, kernel.vector)
+    epilogue.hoist(outer)
+    epilogue.run(outer, Value(blocks.values[0], dtype))
 
 
 def _lanes(f: Function, inner: Point, outer: Point) -> None:
     """Blocks of 16 lanes each: lane l adds elements l, l+16, ...; lanes meet pairwise; blocks in order."""
     kernel = f.kernel
-    name, reduced, _, _, value = kernel.static
+    name, value, reduced = kernel.static[0], kernel.static[4], kernel.vector
     length, block = f.extra(0), f.extra(1)
     code = BodyCode(f, kernel.inner, reduced)
     code.hoist(inner)
@@ -213,7 +312,7 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
     kernel = f.kernel
     axis = kernel.vector
     begin, end = axis_range(f, axis)
-    plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin")
+    plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin") and kernel.static[2] == 1
     together = TOGETHER if kernel.baked and plain else 1
 
     def at(start: Int, count: int, mask_count: Int | None = None) -> None:
@@ -235,47 +334,48 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
 
 
 def _reduction_length(f: Function) -> Int:
-    """The reduced extent: a constant only if it is short and specialised, to unroll."""
+    """The number of elements reduced: a constant only if it is short and specialised, to unroll."""
     kernel = f.kernel
-    return kernel.sizes[kernel.static[1]] if kernel.static[3] else f.extra(0)
+    return math.prod(kernel.sizes[kernel.static[1] :]) if kernel.static[3] else f.extra(0)
 
 
 def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     """Each lane one output: elements in order, in blocks whose sums are added in order."""
     kernel = f.kernel
-    name, reduced, _, _, value = kernel.static
+    name, value = kernel.static[0], kernel.static[4]
     length = _reduction_length(f)
     dtype = _value_dtype(f, kernel.inner, value)
     builder = f.builder(LANES)
     start = builder.const(identity(name, dtype), dtype)
     vector = builder.llvm_type(dtype)
+    walk = Walk(f)
 
-    def step(index: Int, totals: list[str]) -> list[str]:
-        result = []
-        for (inner, _), total in zip(pairs, totals):
-            here = inner.moved(reduced, index, kernel.inner)
-            here.mask = inner.mask
-            code = BodyCode(f, kernel.inner, kernel.vector)
-            code.hoist(here)
-            result.append(combine(builder, name, Value(total, dtype), code.run(here)[value]).ref)
-        return result
+    def step(index: Int, place: Sequence[Int], totals: list[str]) -> list[str]:
+        return [
+            combine(builder, name, Value(total, dtype), _element(f, walk, inner, index, place)).ref
+            for (inner, _), total in zip(pairs, totals)
+        ]
 
     totals = [start.ref] * len(pairs)
     if isinstance(length, int):
+        place = walk.start
         for index in range(length):
-            totals = step(index, totals)
+            totals = step(index, place, totals)
+            place = walk.after(place)
     else:
         carried = [(vector, total) for total in totals]
-        block = f.extra(1)
-        with f.loop(0, length, block, carried) as blocks:
+        count, block = len(carried), f.extra(1)
+        with f.loop(0, length, block, [*carried, *zip(walk.kinds, walk.start)]) as blocks:
             stop = f.minimum(f.add(blocks.index, block), length)
-            with f.loop(blocks.index, stop, 1, carried) as loop:
-                loop.next = step(loop.index, loop.values)
-            blocks.next = [
+            with f.loop(blocks.index, stop, 1, [*carried, *zip(walk.kinds, blocks.values[count:])]) as loop:
+                place = loop.values[count:]
+                loop.next = [*step(loop.index, place, loop.values[:count]), *walk.after(place)]
+            sums = [
                 combine(builder, name, Value(a, dtype), Value(b, dtype)).ref
-                for a, b in zip(blocks.values, loop.values)
+                for a, b in zip(blocks.values[:count], loop.values[:count])
             ]
-        totals = blocks.values
+            blocks.next = [*sums, *loop.values[count:]]
+        totals = blocks.values[:count]
     for (_, outer), total in zip(pairs, totals):
         epilogue = BodyCode(f, kernel.body, kernel.vector)
         epilogue.hoist(outer)
@@ -286,24 +386,20 @@ def _arg_chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     """Position of the first extreme element of each lane; NaN counts as extreme."""
     ((inner, outer),) = pairs
     kernel = f.kernel
-    name, reduced, _, _, value = kernel.static
+    name, value = kernel.static[0], kernel.static[4]
+    walk = Walk(f)
     dtype = _value_dtype(f, kernel.inner, value)
     b = f.builder(LANES)
     vector, index_vector = b.llvm_type(dtype), b.llvm_type(int64)
     flag = f"<{LANES} x i1>"
     length = f.extra(0)
 
-    def element(index: Int) -> Value:
-        here = inner.moved(reduced, index, kernel.inner)
-        here.mask = inner.mask
-        code = BodyCode(f, kernel.inner, kernel.vector)
-        code.hoist(here)
-        return code.run(here)[value]
-
-    first = element(0)
+    first = _element(f, walk, inner, 0, walk.start)
     zero = b.const(0, int64).ref
-    with f.loop(1, length, 1, [(vector, first.ref), (index_vector, zero)]) as loop:
-        best, x = Value(loop.values[0], dtype), element(loop.index)
+    second = zip(walk.kinds, walk.after(walk.start))
+    with f.loop(1, length, 1, [(vector, first.ref), (index_vector, zero), *second]) as loop:
+        place_in = loop.values[2:]
+        best, x = Value(loop.values[0], dtype), _element(f, walk, inner, loop.index, place_in)
         if dtype.kind == "b":
             less = b.and_(b.not_(best), x) if name == "argmax" else b.and_(best, b.not_(x))
         else:
@@ -314,7 +410,7 @@ def _arg_chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
         here = f.splat(loop.index, "i64", LANES)
         taken = f.let(f"select {flag} {less.ref}, {vector} {x.ref}, {vector} {best.ref}")
         place = f.let(f"select {flag} {less.ref}, {index_vector} {here}, {index_vector} {loop.values[1]}")
-        loop.next = [taken, place]
+        loop.next = [taken, place, *walk.after(place_in)]
     epilogue = BodyCode(f, kernel.body, kernel.vector)
     epilogue.hoist(outer)
     epilogue.run(outer, Value(loop.values[1], int64))

@@ -12,15 +12,17 @@ import math
 import struct
 from collections.abc import Callable
 
-from ...dtypes import DType, bool_, float32
+from ...dtypes import DType, bool_, float32, rounded_number
 from ...errors import DTypeError
 from ..base import ScalarBuilder, Value
+from . import half
 
-_ELEMENT = {"float32": "float", "float64": "double", "bool": "i1"}
+_ELEMENT = {"float16": "float", "bfloat16": "float", "float32": "float", "float64": "double", "bool": "i1"}
+_ARITHMETIC = frozenset(("fadd", "fsub", "fmul", "fdiv"))
 
 
 def element_type(dtype: DType) -> str:
-    """LLVM's name of one element of `dtype` in a register (bool is i1; in memory it is i8)."""
+    """LLVM's name of one element of `dtype` in a register: bool is i1, float16 and bfloat16 are float."""
     return _ELEMENT.get(dtype.name) or f"i{8 * dtype.itemsize}"
 
 
@@ -30,7 +32,9 @@ def literal_text(value: bool | int | float, dtype: DType) -> str:
         number = float(value)
         if number != number:
             return "0x7FF8000000000000"
-        if dtype is float32:  # LLVM writes a float as the double of the same value
+        if dtype.is_half:
+            number = rounded_number(number, dtype)
+        elif dtype is float32:  # LLVM writes a float as the double of the same value
             try:
                 number = struct.unpack("<f", struct.pack("<f", number))[0]
             except OverflowError:
@@ -47,9 +51,10 @@ class LLVMScalarBuilder(ScalarBuilder):
     """Appends LLVM IR to `lines` for vectors ``<width x T>``, or scalars if `width` is 1.
 
     `fma` says that the target has fused multiply-add, `rounding` that it has instructions to round
-    to whole numbers (x86: SSE4.1); without them the operations are expanded, since LLVM would call
-    the C library. `prefix` starts the names of all values: builders of one function need different
-    ones, or one builder shared. ``declarations`` collects the declare lines that the module needs.
+    to whole numbers (x86: SSE4.1), `half` that it has instructions that convert float16 (x86: F16C);
+    without them the operations are expanded, since LLVM would call a library. `prefix` starts the names
+    of all values: builders of one function need different ones, or one builder shared. ``declarations``
+    collects the declare lines that the module needs.
 
     With `branches`, code for rare cases (large angles) is jumped over where no element needs it. The
     code then consists of several basic blocks: ``block`` is the label of the last one once there is
@@ -66,11 +71,13 @@ class LLVMScalarBuilder(ScalarBuilder):
         rounding: bool = True,
         branches: bool = False,
         on_block: Callable[[str], None] | None = None,
+        half: bool = False,
     ):
         self.lines = lines
         self.width = width
         self.has_fma = fma
         self.has_rounding = rounding
+        self.has_half = half
         self.prefix = prefix
         self.branches = branches
         self.on_block = on_block
@@ -91,7 +98,8 @@ class LLVMScalarBuilder(ScalarBuilder):
 
     def suffix(self, dtype: DType) -> str:
         """The mangled type in the names of intrinsics: ``v16f32``, or ``f32`` at width 1."""
-        element = ("f" if dtype.kind == "f" else "i") + str(1 if dtype is bool_ else 8 * dtype.itemsize)
+        bits = 1 if dtype is bool_ else 32 if dtype.is_half else 8 * dtype.itemsize
+        element = ("f" if dtype.kind == "f" else "i") + str(bits)
         return element if self.width == 1 else f"v{self.width}{element}"
 
     def emit(self, text: str, dtype: DType) -> Value:
@@ -130,6 +138,8 @@ class LLVMScalarBuilder(ScalarBuilder):
     def _binary(self, instruction: str, a: Value, b: Value) -> Value:
         if a.dtype is not b.dtype:
             raise DTypeError(f"{instruction}: operands are {a.dtype.name} and {b.dtype.name}")
+        if a.dtype.is_half and instruction in _ARITHMETIC:
+            raise DTypeError(f"{instruction}: arithmetic on {a.dtype.name} runs in float32")
         return self.emit(f"{instruction} {self.llvm_type(a.dtype)} {a.ref}, {b.ref}", a.dtype)
 
     def _float(self, name: str, a: Value) -> None:
@@ -383,6 +393,10 @@ class LLVMScalarBuilder(ScalarBuilder):
             return a
         if dtype is bool_:
             return self.ne(a, self.const(0, source))
+        if dtype.is_half:
+            return half.from_number(self, a, dtype)
+        if source.is_half:
+            return self.cast(Value(a.ref, float32), dtype)
         if source is bool_:
             return self._convert("uitofp" if dtype.kind == "f" else "zext", a, dtype)
         if source.kind == "f":
@@ -407,7 +421,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         return self.emit(f"call {target} {full}({source} {a.ref})", dtype)
 
     def bitcast(self, a: Value, dtype: DType) -> Value:
-        if a.dtype.itemsize != dtype.itemsize or bool_ in (a.dtype, dtype):
+        if a.dtype.itemsize != dtype.itemsize or bool_ in (a.dtype, dtype) or a.dtype.is_half or dtype.is_half:
             raise DTypeError(f"the bits of {a.dtype.name} cannot be read as {dtype.name}")
         if a.dtype is dtype:
             return a

@@ -46,6 +46,8 @@ class Target:
         vector_bits: width of the vector registers that code should use: 512, 256 or 128.
         has_fma: whether a fused multiply-add is one instruction.
         num_vector_registers: how many vector registers a loop body may use.
+        has_half: whether float32 becomes float16 and back in one instruction.
+        has_bfloat16_products: whether pairs of bfloat16 are multiplied and added in float32 (AVX512-BF16).
     """
 
     triple: str
@@ -54,6 +56,8 @@ class Target:
     vector_bits: int
     has_fma: bool
     num_vector_registers: int
+    has_half: bool = False
+    has_bfloat16_products: bool = False
 
     @property
     def architecture(self) -> str:
@@ -93,8 +97,9 @@ def _host_triple() -> str:
     return triple
 
 
-# A vector wider than any register and a fused multiply-add: the assembly shows the machine's real registers, and a
-# call of fmaf where there is no such instruction. llvmlite cannot list the features of a processor by name.
+# A vector wider than any register, a fused multiply-add and conversions: the assembly shows the machine's real
+# registers, and a call of a library where there is no such instruction. llvmlite cannot list the features of a
+# processor by name.
 _PROBE = """
 declare float @llvm.fma.f32(float, float, float)
 define void @vector(ptr %x, ptr %y) {
@@ -108,6 +113,15 @@ define float @fused(float %a, float %b, float %c) {
   %r = call float @llvm.fma.f32(float %a, float %b, float %c)
   ret float %r
 }
+define float @rounded(float %a) {
+  %h = fptrunc float %a to half
+  %r = fpext half %h to float
+  ret float %r
+}
+define <16 x bfloat> @short(<16 x float> %a) {
+  %r = fptrunc <16 x float> %a to <16 x bfloat>
+  ret <16 x bfloat> %r
+}
 """
 
 
@@ -117,7 +131,9 @@ def describe(triple: str, cpu: str, features: str) -> Target:
     text = assembly(_PROBE, cpu=cpu, features=features, triple=triple)
     bits = 512 if "zmm" in text else 256 if "ymm" in text else 128
     registers = 32 if bits == 512 or architecture(triple) == "aarch64" else 16
-    return Target(triple, cpu, features, bits, "fmaf" not in text, registers)
+    has_half = "__truncsfhf2" not in text
+    pairs = bits == 512 and "vcvtneps2bf16" in text
+    return Target(triple, cpu, features, bits, "fmaf" not in text, registers, has_half, pairs)
 
 
 @lru_cache(maxsize=4)

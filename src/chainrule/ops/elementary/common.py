@@ -70,6 +70,24 @@ def polynomial(b: ScalarBuilder, x: Value, coefficients: tuple[float, ...]) -> V
     return result
 
 
+def estrin(b: ScalarBuilder, x: Value, coefficients: tuple[float, ...]) -> Value:
+    """`polynomial` as a tree of pairs: the shortest chain, for a product more.
+
+    A processor holds a limited number of operations that wait for others, so that a loop over elements takes time
+    in proportion to the chain too.
+    """
+    terms = [b.const(c, x.dtype) for c in coefficients]
+    while len(terms) > 1:
+        pairs = [b.fma(high, x, low) for low, high in zip(terms[::2], terms[1::2])]
+        terms = pairs + terms[2 * len(pairs) :]
+        if len(terms) > 1:
+            x = b.mul(x, x)
+        if len(terms) % 2 and len(terms) > 1:  # no further power of x for a last one that is alone
+            last = terms.pop()
+            terms[-1] = b.fma(last, x, terms[-1])
+    return terms[0]
+
+
 def at_most(b: ScalarBuilder, x: Value, limit: float) -> Value:
     """The lesser of x and a constant, NaN kept (one instruction, unlike `minimum`)."""
     bound = b.const(limit, x.dtype)

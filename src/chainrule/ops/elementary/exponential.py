@@ -12,6 +12,7 @@ from .common import (
     Format,
     at_least,
     at_most,
+    estrin,
     format_of,
     negated_product_sum,
     polynomial,
@@ -83,6 +84,12 @@ SINH = {
     ),
 }  # fmt: skip
 
+#: (tanh(x) - x) / x**3 in x**2 for |x| < TANH_SPLIT, float32; relative error of tanh 2**-27
+TANH_SPLIT = 0.65
+TANH_SMALL = (
+    -0.3333325982093811, 0.1333082914352417, -0.05368790403008461, 0.02046900801360607, -0.005514702759683132,
+)  # fmt: skip
+
 
 def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
     """n, in the low bits of an integer, and expm1(r) for x = n ln 2 + r."""
@@ -92,7 +99,8 @@ def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
     n = b.sub(shifted, magic)
     high, low = LN2[name]
     r = negated_product_sum(b, n, low, negated_product_sum(b, n, high, x))
-    return b.bitcast(shifted, form.integer), b.fma(b.mul(r, r), polynomial(b, r, EXPM1[name]), r)
+    evaluate = estrin if form is SINGLE else polynomial
+    return b.bitcast(shifted, form.integer), b.fma(b.mul(r, r), evaluate(b, r, EXPM1[name]), r)
 
 
 def scale_twice(b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0) -> Value:
@@ -110,14 +118,15 @@ def exp(b: ScalarBuilder, x: Value) -> Value:
     return scale_twice(b, q, n, form)
 
 
-def _tail_exp(b: ScalarBuilder, x: Value) -> Value:
-    """e**x for x <= 0 above the subnormal results, good enough to be subtracted from 1 for x < -1."""
+def _tail_exp(b: ScalarBuilder, x: Value, offset: int = 0) -> Value:
+    """e**x * 2**offset where that is normal, for a tail that is subtracted from 1."""
     form = format_of(x)
     magic = b.const(form.magic, x.dtype)
     shifted = b.fma(x, b.const(LOG2_E, x.dtype), magic)
     r = negated_product_sum(b, b.sub(shifted, magic), sum(LN2[x.dtype.name]), x)
-    q = b.fma(b.mul(r, r), polynomial(b, r, EXPM1_SHORT[x.dtype.name]), r)
-    scale = power_of_two(b, b.bitcast(shifted, form.integer), form)
+    evaluate = estrin if form is SINGLE else polynomial
+    q = b.fma(b.mul(r, r), evaluate(b, r, EXPM1_SHORT[x.dtype.name]), r)
+    scale = power_of_two(b, b.bitcast(shifted, form.integer), form, offset)
     return b.fma(q, scale, scale)
 
 
@@ -135,18 +144,51 @@ def expm1(b: ScalarBuilder, x: Value) -> Value:
 
 def sigmoid(b: ScalarBuilder, x: Value) -> Value:
     """1 / (1 + e**-x), from e**-|x| so that nothing overflows and small results keep their digits."""
-    one = b.const(1.0, x.dtype)
     form = format_of(x)
+    if form is SINGLE:
+        return _sigmoid_single(b, x)
+    one = b.const(1.0, x.dtype)
     low, _ = EXP_RANGE[x.dtype.name]
     n, q = reduce_exponent(b, at_least(b, b.neg(b.abs(x)), low))
     e = scale_twice(b, q, n, form)
     return b.div(b.select(b.lt(x, b.const(0.0, x.dtype)), e, one), b.add(one, e))
 
 
+def _sigmoid_single(b: ScalarBuilder, x: Value) -> Value:
+    """e / (1 + e) or 1 / (1 + e) with e = exp(-|x|), in units of 2**-32 so that e is normal.
+
+    The rounding c of 1 + e is put right to first order, with 1 / (1 + e) taken as 1 - e / 2.
+    """
+
+    def constant(value: float) -> Value:
+        return b.const(value, x.dtype)
+
+    n, q = reduce_exponent(b, at_least(b, b.neg(b.abs(x)), EXP_RANGE["float32"][0]))
+    scale = power_of_two(b, n, SINGLE, 32)
+    e = b.fma(q, scale, scale)
+    unit, one = constant(2.0**-32), constant(1.0)
+    total = b.fma(e, unit, one)
+    c = b.fma(e, unit, b.sub(one, total))
+    y = b.div(b.select(b.lt(x, constant(0.0)), e, constant(2.0**32)), total)
+    y = b.fma(b.mul(c, b.fma(e, constant(2.0**-33), constant(-1.0))), y, y)
+    return b.mul(y, unit)
+
+
 def tanh(b: ScalarBuilder, x: Value) -> Value:
-    """Hyperbolic tangent: m / (m + 2) with m = expm1(2 |x|)."""
+    """Hyperbolic tangent: in float64 m / (m + 2) with m = expm1(2 |x|).
+
+    In float32 a polynomial near 0, where the quotient would round three times, else 1 - 2 / (1 + e**(2 |x|)).
+    """
     form = format_of(x)
-    a = at_most(b, b.abs(x), 9.25 if form is SINGLE else 19.5)
+    if form is SINGLE:
+        a = b.abs(x)
+        z = b.mul(a, a)
+        small = b.fma(b.mul(a, z), polynomial(b, z, TANH_SMALL), a)
+        bounded = at_most(b, a, 9.25)
+        half = _tail_exp(b, b.add(bounded, bounded), -1)
+        large = b.sub(b.const(1.0, x.dtype), b.div(b.const(1.0, x.dtype), b.add(half, b.const(0.5, x.dtype))))
+        return b.copysign(b.select(b.lt(a, b.const(TANH_SPLIT, x.dtype)), small, large), x)
+    a = at_most(b, b.abs(x), 19.5)
     n, q = reduce_exponent(b, b.add(a, a))
     scale = power_of_two(b, n, form)
     m = b.fma(q, scale, b.sub(scale, b.const(1.0, x.dtype)))
@@ -178,9 +220,10 @@ def cosh(b: ScalarBuilder, x: Value) -> Value:
 def erf(b: ScalarBuilder, x: Value) -> Value:
     """The error function: x times a polynomial in x**2 near 0, else 1 - exp(polynomial in |x|)."""
     name = x.dtype.name
+    evaluate = estrin if format_of(x) is SINGLE else polynomial
     z = b.mul(x, x)
-    small = b.fma(x, polynomial(b, z, ERF_SMALL[name]), x)
+    small = b.fma(x, evaluate(b, z, ERF_SMALL[name]), x)
     a = b.abs(x)
-    tail = _tail_exp(b, polynomial(b, at_most(b, a, ERF_LIMIT[name]), ERF_LARGE[name]))
+    tail = _tail_exp(b, evaluate(b, at_most(b, a, ERF_LIMIT[name]), ERF_LARGE[name]))
     large = b.copysign(b.sub(b.const(1.0, x.dtype), tail), x)
     return b.select(b.lt(a, b.const(ERF_SPLIT[name], x.dtype)), small, large)

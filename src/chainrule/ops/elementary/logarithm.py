@@ -9,7 +9,7 @@ import math
 import struct
 
 from ...backends.base import ScalarBuilder, Value
-from .common import SINGLE, Format, format_of, polynomial, power_of_two, small_integer_to_float
+from .common import SINGLE, Format, estrin, format_of, polynomial, power_of_two, small_integer_to_float
 from .exponential import LN2
 
 #: (log1p(f) - f + f**2 / 2) / f**3; relative error of log1p 2**-27
@@ -45,7 +45,7 @@ def log_sum(b: ScalarBuilder, e: Value, f: Value) -> Value:
     high, low = (b.const(part, f.dtype) for part in LN2[f.dtype.name])
     square = b.mul(f, f)
     if form is SINGLE:
-        tail = b.fma(b.mul(f, square), polynomial(b, f, LOG1P_SINGLE), b.mul(e, low))
+        tail = b.fma(b.mul(f, square), estrin(b, f, LOG1P_SINGLE), b.mul(e, low))
         tail = b.fma(b.const(-0.5, f.dtype), square, tail)
     else:  # f - f**2 / 2 + s (f**2 / 2 + s**2 R(s**2)), after Sun's fdlibm
         s = b.div(f, b.add(b.const(2.0, f.dtype), f))
@@ -58,27 +58,33 @@ def log_sum(b: ScalarBuilder, e: Value, f: Value) -> Value:
 
 def positive_or_special(b: ScalarBuilder, x: Value, result: Value) -> Value:
     """`result` where 0 < x < inf; else log's values: inf, -inf at 0, NaN below 0 and at NaN."""
-    zero, infinity = b.const(0.0, x.dtype), b.const(math.inf, x.dtype)
-    special = b.select(b.lt(x, zero), b.const(math.nan, x.dtype), x)
-    special = b.select(b.eq(x, zero), b.const(-math.inf, x.dtype), special)
-    return b.select(b.and_(b.gt(x, zero), b.lt(x, infinity)), result, special)
+    zero, nan = b.const(0.0, x.dtype), b.const(math.nan, x.dtype)
+    result = b.select(b.lt(x, b.const(math.inf, x.dtype)), result, x)
+    outside = b.select(b.eq(x, zero), b.const(-math.inf, x.dtype), nan)
+    return b.select(b.gt(x, zero), result, outside)
 
 
 def scaled_normal(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
-    """x, times 2**mantissa where it is subnormal, and the float to add to its exponent for that."""
+    """x, times 2**mantissa where it is subnormal, and whether it is."""
     form = format_of(x)
     tiny = b.lt(x, b.const(form.smallest_normal, x.dtype))
-    scaled = b.select(tiny, b.mul(x, b.const(2.0**form.mantissa, x.dtype)), x)
-    return scaled, b.select(tiny, b.const(-float(form.mantissa), x.dtype), b.const(0.0, x.dtype))
+    return b.select(tiny, b.mul(x, b.const(2.0**form.mantissa, x.dtype)), x), tiny
+
+
+def scaled_exponent(b: ScalarBuilder, e: Value, tiny: Value, form: Format) -> Value:
+    """The integer e as a float, less the scale of `scaled_normal` where `tiny`."""
+    magic = b.const(form.magic, form.dtype)
+    bits = b.add(e, b.bitcast(magic, form.integer))
+    scaled = b.const(form.magic + form.mantissa, form.dtype)
+    return b.sub(b.bitcast(bits, form.dtype), b.select(tiny, scaled, magic))
 
 
 def log(b: ScalarBuilder, x: Value) -> Value:
     """The natural logarithm."""
     form = format_of(x)
-    normal, extra = scaled_normal(b, x)
+    normal, tiny = scaled_normal(b, x)
     e, m = split_exponent(b, normal)
-    exponent = b.add(small_integer_to_float(b, e, form), extra)
-    result = log_sum(b, exponent, b.sub(m, b.const(1.0, x.dtype)))
+    result = log_sum(b, scaled_exponent(b, e, tiny, form), b.sub(m, b.const(1.0, x.dtype)))
     return positive_or_special(b, x, result)
 
 

@@ -19,7 +19,7 @@ from .common import (
     two_sum,
 )
 from .exponential import EXP_RANGE, EXPM1, LN2, LOG2_E, scale_twice
-from .logarithm import scaled_normal, split_exponent
+from .logarithm import scaled_exponent, scaled_normal, split_exponent
 
 #: for float32 in double precision: those of log (relative error 2**-37) and exp (2**-34)
 LOG_SHORT = (0.6666666564270224, 0.400003357604612, 0.2853727148791793, 0.23582904819230785)
@@ -103,10 +103,9 @@ def _log_special(b: ScalarBuilder, x: Value, log: Value) -> Value:
 
 def _power_double(b: ScalarBuilder, x: Value, y: Value) -> Value:
     """x ** y for float64 x >= 0: the logarithm as a sum of two numbers, good to about 2**-65."""
-    normal, extra = scaled_normal(b, x)
+    normal, tiny = scaled_normal(b, x)
     e, m = split_exponent(b, normal)
-    exponent = b.add(small_integer_to_float(b, e, DOUBLE), extra)
-    high, low = _long_log(b, exponent, m)
+    high, low = _long_log(b, scaled_exponent(b, e, tiny, DOUBLE), m)
     high = _log_special(b, x, high)
     product, rest = two_product(b, y, high)
     rest = b.fma(y, low, rest)

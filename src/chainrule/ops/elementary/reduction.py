@@ -6,6 +6,8 @@ matter are multiplied by the mantissa in integers (Payne and Hanek).
 
 from __future__ import annotations
 
+import math
+
 from ...backends.base import ScalarBuilder, Value
 from ...dtypes import float32, float64, int32, int64, uint32, uint64
 from .common import DOUBLE, SINGLE, Format, negated_product_sum, two_product, two_sum
@@ -28,7 +30,7 @@ LIMIT_SINGLE, LIMIT_DOUBLE = 2.0**15, 2.0**20
 
 
 def quarter_turns(b: ScalarBuilder, x: Value, form: Format) -> tuple[Value, Value]:
-    """(n, r) of x >= 0: n modulo 4 in the low two bits of an unsigned integer."""
+    """(n, r) of x >= 0: n modulo 4 in the low two bits of an unsigned integer; r is NaN for infinity and NaN."""
     return _single(b, x) if form is SINGLE else _double(b, x)
 
 
@@ -52,7 +54,13 @@ def _single(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
         r = b.cast(negated_product_sum(b, n, PARTS_DOUBLE[1], rest), float32)
         near = b.cast(bits, uint32)
     far = b.ge(x, b.const(LIMIT_SINGLE, float32))
-    return b.rarely(far, lambda: _far_single(b, x), (near, r))
+    return b.rarely(far, lambda: _finite(b, x, _far_single(b, x)), (near, r))
+
+
+def _finite(b: ScalarBuilder, x: Value, reduced: tuple[Value, Value]) -> tuple[Value, Value]:
+    """The reduced angle of x, or NaN where x is infinite: in the rare code, since it is never near."""
+    n, r = reduced
+    return n, b.select(b.lt(x, b.const(math.inf, x.dtype)), r, b.const(math.nan, x.dtype))
 
 
 def window_words(count: int, leading_zeros: int, bits: int) -> list[int]:
@@ -100,7 +108,7 @@ def _double(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
     rest, lower = two_sum(b, rest, b.mul(n, b.const(-third, float64)))
     r = b.add(rest, b.add(low, negated_product_sum(b, n, last, lower)))
     far = b.ge(x, b.const(LIMIT_DOUBLE, float64))
-    return b.rarely(far, lambda: _far_double(b, x), (near, r))
+    return b.rarely(far, lambda: _finite(b, x, _far_double(b, x)), (near, r))
 
 
 def _far_double(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:

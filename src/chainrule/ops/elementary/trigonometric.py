@@ -84,12 +84,6 @@ def _flip(b: ScalarBuilder, value: Value, bit: Value, form: Format) -> Value:
     return b.bitcast(b.xor(b.bitcast(value, bit.dtype), bit), form.dtype)
 
 
-def _finite(b: ScalarBuilder, magnitude: Value, result: Value) -> Value:
-    """`result`, or NaN where the angle is infinite or NaN."""
-    dtype = result.dtype
-    return b.select(b.lt(magnitude, b.const(math.inf, dtype)), result, b.const(math.nan, dtype))
-
-
 def sin(b: ScalarBuilder, x: Value) -> Value:
     """Sine of radians."""
     return _sine(b, x, 0)
@@ -115,7 +109,7 @@ def _sine(b: ScalarBuilder, x: Value, shift: int) -> Value:
     sign = b.and_(b.shl(n, b.const(top - 1, unsigned)), b.const(1 << top, unsigned))
     if not shift:
         sign = b.xor(sign, b.and_(b.bitcast(x, unsigned), b.const(1 << top, unsigned)))
-    return _finite(b, a, _flip(b, value, sign, form))
+    return _flip(b, value, sign, form)
 
 
 def tan(b: ScalarBuilder, x: Value) -> Value:
@@ -131,7 +125,7 @@ def tan(b: ScalarBuilder, x: Value) -> Value:
     odd = b.ne(b.and_(n, b.const(1, unsigned)), b.const(0, unsigned))
     quotient = b.div(b.select(odd, one, t), b.select(odd, t, one))
     sign = b.xor(b.shl(n, b.const(top, unsigned)), b.and_(b.bitcast(x, unsigned), b.const(1 << top, unsigned)))
-    return _finite(b, a, _flip(b, quotient, sign, form))
+    return _flip(b, quotient, sign, form)
 
 
 def _arc_core(b: ScalarBuilder, a: Value) -> tuple[Value, Value, Value]:

@@ -1,0 +1,111 @@
+"""float16 and bfloat16 in scalar code: in memory 16 bits, in a register the same number as float32.
+
+A register that holds a float16 or bfloat16 value holds a float32 that the type can represent. So comparing, selecting
+and taking the greater need no conversion; arithmetic runs in float32, and its result is rounded (`rounded`) before it
+counts as a value of the type. Rounding is to nearest, ties to even; subnormal numbers are kept, a NaN stays one.
+
+Everything is written in the integer vocabulary of the builder, which every target has. Where the target converts
+float16 in one instruction (`has_half`) that is used: the bits are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ...dtypes import DType, bfloat16, float16, float32, float64, int32, uint16, uint32
+from ..base import Value
+
+if TYPE_CHECKING:
+    from .scalar import LLVMScalarBuilder
+
+#: float16: the smallest normal number, 2**16 above the largest one, and half, whose neighbours are 2**-24 apart
+SMALLEST_NORMAL, TOO_LARGE, HALF = 2.0**-14, 2.0**16, 0.5
+#: what the exponent of a float32 exceeds that of the same float16 by
+REBIAS = 127 - 15
+
+
+def rounded(b: LLVMScalarBuilder, a: Value, dtype: DType) -> Value:
+    """The float32 or float64 `a` as a value of `dtype`, rounded once."""
+    if a.dtype is float64:
+        a = _rounded_to_odd(b, a)
+    if dtype is bfloat16:
+        bits = _nearest(b, b.bitcast(a, uint32), 16)
+        quiet = b.select(b.ne(a, a), b.const(math.nan, float32), b.bitcast(bits, float32))
+        return Value(quiet.ref, bfloat16)
+    if b.has_half:
+        narrow = b.emit(f"fptrunc {b.llvm_type(float32)} {a.ref} to {_half_type(b)}", float16)
+        return b.emit(f"fpext {_half_type(b)} {narrow.ref} to {b.llvm_type(float32)}", float16)
+    size = b.abs(a)
+    normal = b.bitcast(_nearest(b, b.bitcast(size, uint32), 13), float32)
+    infinity = b.const(math.inf, float32)
+    normal = b.select(b.ge(normal, b.const(TOO_LARGE, float32)), infinity, normal)
+    half = b.const(HALF, float32)
+    small = b.sub(b.add(size, half), half)
+    size = b.select(b.lt(size, b.const(SMALLEST_NORMAL, float32)), small, normal)
+    return Value(b.select(b.ne(a, a), a, b.copysign(size, a)).ref, float16)
+
+
+def _nearest(b: LLVMScalarBuilder, bits: Value, dropped: int) -> Value:
+    """The bits of a float32 with the last `dropped` ones rounded away, to nearest, ties to even."""
+    last = b.and_(b.lshr(bits, b.const(dropped, uint32)), b.const(1, uint32))
+    up = b.add(b.add(bits, b.const((1 << dropped - 1) - 1, uint32)), last)
+    return b.and_(up, b.const((1 << 32) - (1 << dropped), uint32))
+
+
+def _rounded_to_odd(b: LLVMScalarBuilder, a: Value) -> Value:
+    """A float32 next to the float64 `a`: of two, the one with an odd last bit, so that rounding again rounds right."""
+    near = b.cast(a, float32)
+    back = b.cast(near, float64)
+    bits = b.bitcast(near, uint32)
+    bits = b.select(b.gt(b.abs(back), b.abs(a)), b.sub(bits, b.const(1, uint32)), bits)
+    inexact = b.or_(b.lt(back, a), b.gt(back, a))
+    return b.bitcast(b.select(inexact, b.or_(bits, b.const(1, uint32)), bits), float32)
+
+
+def from_number(b: LLVMScalarBuilder, a: Value, dtype: DType) -> Value:
+    """The number `a` of any other dtype as a value of `dtype`; integers of 64 bits go by way of float64."""
+    if a.dtype.is_half:
+        a = Value(a.ref, float32)
+    elif a.dtype.kind != "f":
+        a = b.cast(a, float64 if a.dtype.itemsize > 2 else float32)
+    return rounded(b, a, dtype)
+
+
+def to_memory(b: LLVMScalarBuilder, a: Value) -> str:
+    """The bits, as uint16, of a value of float16 or bfloat16."""
+    wide = Value(a.ref, float32)
+    if a.dtype is bfloat16:
+        return b.cast(b.lshr(b.bitcast(wide, uint32), b.const(16, uint32)), uint16).ref
+    if b.has_half:
+        narrow = b.emit(f"fptrunc {b.llvm_type(float32)} {a.ref} to {_half_type(b)}", float16)
+        return b.emit(f"bitcast {_half_type(b)} {narrow.ref} to {b.llvm_type(uint16)}", uint16).ref
+    size, half = b.abs(wide), b.const(HALF, float32)
+    bits = b.bitcast(size, int32)
+    normal = b.sub(b.ashr(bits, b.const(13, int32)), b.const(REBIAS << 10, int32))
+    small = b.sub(b.bitcast(b.add(size, half), int32), b.bitcast(half, int32))
+    result = b.select(b.lt(size, b.const(SMALLEST_NORMAL, float32)), small, normal)
+    result = b.select(b.eq(size, b.const(math.inf, float32)), b.const(0x7C00, int32), result)
+    result = b.select(b.ne(wide, wide), b.const(0x7E00, int32), result)
+    sign = b.and_(b.lshr(b.bitcast(wide, uint32), b.const(16, uint32)), b.const(0x8000, uint32))
+    return b.cast(b.or_(b.cast(result, uint32), sign), uint16).ref
+
+
+def from_memory(b: LLVMScalarBuilder, raw: str, dtype: DType) -> Value:
+    """The value of float16 or bfloat16 whose bits are the uint16 `raw`."""
+    if dtype is float16 and b.has_half:
+        narrow = b.emit(f"bitcast {b.llvm_type(uint16)} {raw} to {_half_type(b)}", float16)
+        return b.emit(f"fpext {_half_type(b)} {narrow.ref} to {b.llvm_type(float32)}", float16)
+    bits = b.cast(Value(raw, uint16), uint32)
+    if dtype is bfloat16:
+        return Value(b.bitcast(b.shl(bits, b.const(16, uint32)), float32).ref, bfloat16)
+    size = b.shl(b.and_(bits, b.const(0x7FFF, uint32)), b.const(13, uint32))
+    scaled = b.mul(b.bitcast(size, float32), b.const(2.0**REBIAS, float32))  # exact, subnormal ones too
+    special = b.bitcast(b.or_(size, b.const(0x7F800000, uint32)), float32)
+    size = b.select(b.ge(b.and_(bits, b.const(0x7FFF, uint32)), b.const(0x7C00, uint32)), special, scaled)
+    sign = b.shl(b.and_(bits, b.const(0x8000, uint32)), b.const(16, uint32))
+    return Value(b.bitcast(b.or_(b.bitcast(size, uint32), sign), float32).ref, float16)
+
+
+def _half_type(b: LLVMScalarBuilder) -> str:
+    return "half" if b.width == 1 else f"<{b.width} x half>"

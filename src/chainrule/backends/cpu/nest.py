@@ -1,0 +1,442 @@
+"""Native code of contractions: register tiles of multiply-adds inside a nest of loops, with the epilogue on the tile.
+
+``out[m..., n] = epilogue(sum_r a[m..., r..., n?] * b[m?..., r..., n])``: every operand moves with a stride of its own along
+every axis, so that matrix products, convolutions and both gradients of them are the same nest (`compiler/tiling.py`
+decides how it is walked). A tile is a box of positions along some of the axes m by a few vectors along n; the loops over
+the summed axes r carry it in registers: each step loads the vectors of b once, and broadcasts one element of a for
+each position (or loads a vector, where a moves along n too).
+
+Every output is one chain of fused multiply-adds in the order of r, in blocks that depend on the extents of r only
+(`compiler/trees.py`), whose sums are added in order: the tile, the panel and the thread change nothing.
+
+Along axis 0, whose range is an argument, the last tile is moved back to end with the range, so that it is whole;
+positions that were done already, or belong to another thread's range, are computed as well but not written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from ...compiler.kernel import Tiling
+from ..base import Value
+from .bodies import BodyCode, Point
+from .contract_half import multiply_pairs
+from .emit import Function, Int
+from .emit import llvm_type as element_type
+from .loops import axis_range
+
+#: summed axes with at most this many combinations of indices are written out instead of looped over
+UNROLLED = 4
+
+
+class Nest:
+    """Emits one contraction kernel, whose `static` is a `Tiling`.
+
+    Sizes are the axes m and n; accesses 0 and 1 are a and b with the strides of the summed axes behind those of the
+    sizes, access 2 the partial sums if blocks of r are outermost. A packed b has the layout [vector of n][r...][lane],
+    and as its stride of n the distance of two vectors. ``extra = (number of terms, extent of the first
+    summed axis, indices of axis `tiling.first` in a chain, ...)``.
+    """
+
+    def __init__(self, f: Function):
+        self.f = f
+        kernel = f.kernel
+        self.tiling: Tiling = kernel.static
+        self.lanes = self.tiling.lanes
+        self.axis_n = len(kernel.sizes) - 1
+        self.summed = range(self.axis_n + 1, self.axis_n + 1 + len(self.tiling.reduced))
+        self.dtype = kernel.accesses[0].dtype
+        self.element = element_type(self.dtype)
+        self.vector = f.builder(self.lanes).llvm_type(self.dtype)
+        self.partial = 2 if self.tiling.blocks == "outside" else None
+        rows, widest = math.prod(self.tiling.tile), max(self.tiling.panels, default=1)
+        f.entry.append(f"  %tile = alloca [{rows * widest * self.lanes} x {self.element}], align 64")
+
+    def emit(self) -> None:
+        f = self.f
+        pointers = [f.base(n) for n in range(2 if self.partial is None else 3)]
+        self._outer(0, Point.start(f, f.kernel.body, self.lanes), pointers)
+
+    def _moved(self, pointers: Sequence[str], axis: int, index: Int) -> list[str]:
+        """Pointers of the operands, moved along one axis of the space."""
+        f = self.f
+        return [f.advance(p, self.dtype, f.mul(f.stride(n, axis), index)) for n, p in enumerate(pointers)]
+
+    def _outer(self, axis: int, point: Point, pointers: list[str]) -> None:
+        """Loops over the axes outside of the panels."""
+        if axis == self.tiling.outside:
+            self._blocks(point, pointers)
+            return
+        with self.f.loop(*axis_range(self.f, axis)) as loop:
+            moved = point.moved(axis, loop.index, self.f.kernel.body)
+            self._outer(axis + 1, moved, self._moved(pointers, axis, loop.index))
+
+    # --- blocks of the summed axes ----------------------------------------------------------------
+
+    def _extent(self, number: int) -> Int:
+        """Extent of a summed axis."""
+        size = self.tiling.reduced[number]
+        return self.f.extra(1) if size is None else size
+
+    def _blocks(self, point: Point, pointers: list[str]) -> None:
+        if self.partial is None:
+            self._columns(point, pointers, (0, self._extent(self.tiling.first)), None)
+            return
+        with self._each_block(pointers[:2]) as (moved, span, flags):
+            self._columns(point, [*moved, pointers[2]], span, flags)
+
+    def _each_block(self, pointers: list[str]) -> _Blocks:
+        return _Blocks(self, pointers)
+
+    # --- columns ----------------------------------------------------------------------------------
+
+    def _columns(self, point: Point, pointers: list[str], span, flags) -> None:
+        """All panels of columns."""
+        f, lanes, panels = self.f, self.lanes, self.tiling.panels
+        size = f.size(self.axis_n)
+        assert isinstance(size, int)
+        rest = size % lanes
+        start = position = 0
+
+        def panel(first: Int, width: int, count: int | None = None) -> None:
+            masks: list[str | None] = [None] * width
+            if count is not None:
+                masks[-1] = f.mask(count, lanes)
+            self._inner(self.tiling.outside, point, pointers, span, flags, first, masks, list(self.tiling.tile), None)
+
+        while position < len(panels):
+            width = panels[position]
+            count = 1
+            while position + count < len(panels) and panels[position + count] == width:
+                count += 1
+            position += count
+            last = position == len(panels) and rest
+            whole = count - 1 if last else count
+            end = start + whole * width * lanes
+            if whole == 1:
+                panel(start, width)
+            elif whole:
+                with f.loop(start, end, width * lanes) as loop:
+                    panel(loop.index, width)
+            if last:
+                panel(end, width, rest)
+            start += count * width * lanes
+
+    def _inner(self, axis: int, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
+        """Loops over the axes inside a panel, a tile at a time; a shorter tile for what is left of an axis."""
+        f, body = self.f, self.f.kernel.body
+        if axis == self.axis_n:
+            self._tile(point, pointers, span, flags, column, masks, extents, written)
+            return
+
+        def at(index: Int, extent: int, rows=written) -> None:
+            shape = [*extents]
+            shape[axis] = extent
+            moved = self._moved(pointers, axis, index)
+            here = point if rows is not written else point.moved(axis, index, body)
+            self._inner(axis + 1, here, moved, span, flags, column, masks, shape, rows)
+
+        step = extents[axis]
+        if axis == 0 and step > 1:
+            low, high = axis_range(f, 0)
+            edge = f.sub(high, step)
+            with f.loop(low, high, step) as loop:
+                top = f.maximum(f.minimum(loop.index, edge), 0)
+                at(top, step, (top, f.sub(loop.index, top), f.minimum(f.sub(high, top), step)))
+            return
+        if axis == 0:
+            with f.loop(*axis_range(f, 0)) as loop:
+                at(loop.index, 1)
+            return
+        size = f.size(axis)
+        assert isinstance(size, int)
+        whole = size // step * step
+        if whole == step:
+            at(0, step)
+        else:
+            with f.loop(0, whole, step) as loop:
+                at(loop.index, step)
+        if whole < size:
+            at(whole, size - whole)
+
+    # --- tiles ------------------------------------------------------------------------------------
+
+    def _tile(self, point, pointers, span, flags, column, masks, extents, written) -> None:
+        """One register tile: a box of `extents`, the vectors of a panel from `column` on, one block of terms or all.
+
+        `written`: first index along axis 0, and which part (from, to) of the tile along it is new; None if all is.
+        """
+        f = self.f
+        offsets = [
+            sum(index * self._static(0, axis) for axis, index in enumerate(place))
+            for place in itertools.product(*(range(n) for n in extents))
+        ]
+        a, b = pointers[0], pointers[1]
+        if self.tiling.packed:
+            vector = f.let(f"udiv i64 {column}, {self.lanes}") if isinstance(column, str) else column // self.lanes
+            distance = self._static(1, self.axis_n)
+            columns = [f.advance(b, self.dtype, f.mul(f.add(vector, j), distance)) for j in range(len(masks))]
+        else:
+            columns = [f.advance(b, self.dtype, f.add(column, j * self.lanes)) for j in range(len(masks))]
+        along = self.f.kernel.accesses[0].strides[self.axis_n]
+        if along:
+            a = f.advance(a, self.dtype, f.mul(along, column))
+        zero = f.builder(self.lanes).const(0, self.dtype).ref
+        chain = _Chain(self, offsets, masks, along)
+        if self.tiling.blocks != "inside":
+            totals = chain.sums(a, columns, span, [zero] * (len(offsets) * len(masks)))
+            self._finish(point, pointers, flags, column, masks, extents, written, totals)
+            return
+        with self._each_block([a, *columns]) as (moved, here, inside):
+            totals = chain.sums(moved[0], moved[1:], here, [zero] * (len(offsets) * len(masks)))
+            for number, total in enumerate(totals):
+                place = self._on_stack(number)
+                before = f.let(f"load {self.vector}, ptr {place}, align {self._bytes()}")
+                both = f.builder(self.lanes).add(Value(before, self.dtype), Value(total, self.dtype)).ref
+                kept = f.let(f"select i1 {inside[0]}, {self.vector} {total}, {self.vector} {both}")
+                f.line(f"store {self.vector} {kept}, ptr {place}, align {self._bytes()}")
+        self._rows(point, None, None, column, masks, extents, written)
+
+    def _static(self, access: int, axis: int) -> int:
+        return self.f.kernel.accesses[access].strides[axis]
+
+    def _bytes(self) -> int:
+        return self.dtype.itemsize * self.lanes
+
+    def _on_stack(self, number: int) -> str:
+        return self.f.advance("%tile", self.dtype, number * self.lanes)
+
+    def _finish(self, point, pointers, flags, column, masks, extents, written, totals) -> None:
+        """The written part of a tile through partial sums and epilogue to memory."""
+        f, body = self.f, self.f.kernel.body
+        plain = len(body.code) == 1 and len(body.stores) == 1 and self._static(body.stores[0][1], self.axis_n) == 1
+        if self.partial is not None:
+            plain = True
+        if not plain:
+            self._through_stack(point, pointers, flags, column, masks, extents, written, totals)
+            return
+        if written is None:
+            self._direct(point, pointers, flags, column, masks, extents, None, totals)
+        else:
+            top, begin, end = written
+            whole = f.let(
+                f"and i1 {f.let(f'icmp eq i64 {begin}, 0')}, {f.let(f'icmp eq i64 {end}, {extents[0]}')}"
+            )
+            with f.when(whole):
+                self._direct(point, pointers, flags, column, masks, extents, top, totals)
+            with f.when(f.let(f"xor i1 {whole}, true")):
+                self._through_stack(point, pointers, flags, column, masks, extents, written, totals)
+
+    def _direct(self, point, pointers, flags, column, masks, extents, top, totals) -> None:
+        """A whole tile from registers to memory."""
+        f, body = self.f, self.f.kernel.body
+        if top is not None:
+            point = point.moved(0, top, body)
+        places = itertools.product(*(range(n) for n in extents))
+        for number, place in enumerate(places):
+            if self.partial is not None:
+                line = f.advance(pointers[2], self.dtype, self._shift(2, place))
+                for j, mask in enumerate(masks):
+                    here = f.advance(line, self.dtype, f.add(column, j * self.lanes))
+                    self._accumulate(here, totals[number * len(masks) + j], mask, flags)
+                continue
+            access = body.stores[0][1]
+            line = f.advance(point.pointer(access), self.dtype, self._shift(access, place))
+            for j, mask in enumerate(masks):
+                here = f.advance(line, self.dtype, f.add(column, j * self.lanes))
+                f.store(Value(totals[number * len(masks) + j], self.dtype), here, 1, self.lanes, mask)
+        if self.partial is not None:
+            with f.when(flags[1]):
+                whole = None if top is None else (0, 0, extents[0])
+                self._rows(point, pointers, flags, column, masks, extents, whole)
+
+    def _shift(self, access: int, place: Sequence[int]) -> int:
+        return sum(index * self._static(access, axis) for axis, index in enumerate(place))
+
+    def _accumulate(self, pointer: str, total: str, mask: str | None, flags) -> None:
+        f = self.f
+        before = f.load(pointer, self.dtype, 1, self.lanes, mask)
+        both = f.builder(self.lanes).add(before, Value(total, self.dtype)).ref
+        kept = f.let(f"select i1 {flags[0]}, {self.vector} {total}, {self.vector} {both}")
+        f.store(Value(kept, self.dtype), pointer, 1, self.lanes, mask)
+
+    def _through_stack(self, point, pointers, flags, column, masks, extents, written, totals) -> None:
+        for number, total in enumerate(totals):
+            f_place = self._on_stack(number)
+            self.f.line(f"store {self.vector} {total}, ptr {f_place}, align {self._bytes()}")
+        self._rows(point, pointers if self.partial is not None else None, flags, column, masks, extents, written, True)
+
+    def _rows(self, point, pointers, flags, column, masks, extents, written, fresh: bool = False) -> None:
+        """Each position of a tile, in loops, from the stack (`fresh`) or from the partial sums, to the epilogue."""
+        f, body = self.f, self.f.kernel.body
+        width = len(masks)
+
+        def nest(axis: int, here: Point, number: Int, partial: str | None) -> None:
+            if axis == self.axis_n:
+                self._row(here, number, partial, flags, column, masks, fresh)
+                return
+            inner = math.prod(extents[axis + 1 :])
+
+            def at(index: Int) -> None:
+                base = f.add(written[0], index) if axis == 0 and written is not None else index
+                moved = None
+                if partial is not None:
+                    moved = f.advance(partial, self.dtype, f.mul(self._static(2, axis), index))
+                nest(axis + 1, here.moved(axis, base, body), f.add(number, f.mul(index, inner)), moved)
+
+            if axis == 0 and written is not None:
+                with f.loop(written[1], written[2]) as loop:
+                    at(loop.index)
+            elif extents[axis] == 1:
+                at(0)
+            else:
+                with f.loop(0, extents[axis]) as loop:
+                    at(loop.index)
+
+        del width
+        nest(0, point, 0, None if pointers is None else pointers[2])
+
+    def _row(self, row: Point, number: Int, partial: str | None, flags, column, masks, fresh: bool) -> None:
+        f, body, lanes = self.f, self.f.kernel.body, self.lanes
+        line = f.advance("%tile", self.dtype, f.mul(number, len(masks) * lanes))
+        for j, mask in enumerate(masks):
+            there = row.moved(self.axis_n, f.add(column, j * lanes), body)
+            there.mask = mask
+            if partial is None or fresh:
+                place = f.advance(line, self.dtype, j * lanes)
+                raw = f.let(f"load {self.vector}, ptr {place}, align {self._bytes()}")
+            if partial is None:
+                self._epilogue(row, there, Value(raw, self.dtype))
+                continue
+            pointer = f.advance(partial, self.dtype, f.add(column, j * lanes))
+            if fresh:
+                self._accumulate(pointer, raw, mask, flags)
+                with f.when(flags[1]):
+                    self._epilogue(row, there, f.load(pointer, self.dtype, 1, lanes, mask))
+            else:
+                self._epilogue(row, there, f.load(pointer, self.dtype, 1, lanes, mask))
+
+    def _epilogue(self, row: Point, point: Point, anchor: Value) -> None:
+        code = BodyCode(self.f, self.f.kernel.body, self.axis_n)
+        code.hoist(row)
+        code.run(point, anchor)
+
+
+class _Blocks:
+    """Loops over the blocks of the summed axes; gives moved pointers, the span of a chain, and (first, last) flags."""
+
+    def __init__(self, nest: Nest, pointers: list[str]):
+        self.nest = nest
+        self.pointers = pointers
+        self.open: list = []
+
+    def __enter__(self):
+        nest, f = self.nest, self.nest.f
+        tiling = nest.tiling
+        pointers, fresh, ends = self.pointers, [], []
+        for number in range(tiling.first):
+            extent = nest._extent(number)
+            loop = self._enter(f.loop(0, extent))
+            pointers = [pointers[0], *pointers[1:]]
+            pointers = self._moved(pointers, nest.summed[number], loop.index)
+            fresh.append(f.let(f"icmp eq i64 {loop.index}, 0"))
+            ends.append(f.let(f"icmp eq i64 {f.add(loop.index, 1)}, {extent}"))
+        extent = nest._extent(tiling.first)
+        loop = self._enter(f.loop(0, extent, f.extra(2)))
+        stop = f.minimum(f.add(loop.index, f.extra(2)), extent)
+        fresh.append(f.let(f"icmp eq i64 {loop.index}, 0"))
+        ends.append(f.let(f"icmp eq i64 {stop}, {extent}"))
+        return pointers, (loop.index, stop), (self._all(fresh), self._all(ends))
+
+    def _enter(self, context):
+        self.open.append(context)
+        return context.__enter__()
+
+    def _moved(self, pointers: list[str], axis: int, index: Int) -> list[str]:
+        """The pointer of a, and those of b, moved along a summed axis."""
+        nest, f = self.nest, self.nest.f
+        steps = [f.mul(f.stride(min(n, 1), axis), index) for n in range(2)]
+        return [f.advance(p, nest.dtype, steps[min(n, 1)]) for n, p in enumerate(pointers)]
+
+    def _all(self, flags: list[str]) -> str:
+        result = flags[0]
+        for flag in flags[1:]:
+            result = self.nest.f.let(f"and i1 {result}, {flag}")
+        return result
+
+    def __exit__(self, *details):
+        for context in reversed(self.open):
+            context.__exit__(*details)
+
+
+class _Chain:
+    """The multiply-adds of one chain on one tile."""
+
+    def __init__(self, nest: Nest, offsets: list[int], masks: list[str | None], along: int):
+        self.nest = nest
+        self.offsets = offsets
+        self.masks = masks
+        self.along = along
+
+    def sums(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
+        """`totals` and all terms with indices of the first summed axis of the chain in `span`."""
+        return self._axis(self.nest.tiling.first, a, columns, span, totals)
+
+    def _axis(self, number: int, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
+        nest, f = self.nest, self.nest.f
+        if number == len(nest.tiling.reduced):
+            return self._step(a, columns, totals)
+        axis = nest.summed[number]
+        inner = (0, nest._extent(number + 1)) if number + 1 < len(nest.tiling.reduced) else (0, 0)
+
+        def at(index: Int, sums: list[str]) -> list[str]:
+            there = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), index))
+            step = f.mul(f.stride(1, axis), index)
+            moved = [f.advance(column, nest.dtype, step) for column in columns]
+            return self._axis(number + 1, there, moved, inner, sums)
+
+        first, last = span
+        behind = nest.tiling.reduced[number + 1 :]
+        small = math.prod(extent or UNROLLED + 1 for extent in behind)
+        if isinstance(first, int) and isinstance(last, int) and (last - first) * small <= UNROLLED:
+            for index in range(first, last):
+                totals = at(index, totals)
+            return totals
+        with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as loop:
+            loop.next = at(loop.index, loop.values)
+        return loop.values
+
+    def _step(self, a: str, columns: list[str], totals: list[str]) -> list[str]:
+        """One term for every output of the tile."""
+        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
+        builder = f.builder(lanes)
+        vectors = []
+        for column, mask in zip(columns, self.masks):
+            vectors.append(f.load(column, nest.dtype, 1, lanes, None if nest.tiling.packed else mask))
+        result = []
+        for i, offset in enumerate(self.offsets):
+            here = f.advance(a, nest.dtype, offset)
+            if not self.along:
+                scalar = f.let(f"load {nest.element}, ptr {here}")
+                broadcast = Value(f.splat(scalar, nest.element, lanes), nest.dtype)
+            for j, vector in enumerate(vectors):
+                left = broadcast if not self.along else f.load(
+                    f.advance(here, nest.dtype, j * lanes), nest.dtype, 1, lanes, self.masks[j]
+                )
+                result.append(self._multiply_add(builder, left, vector, totals[i * len(vectors) + j]))
+        return result
+
+    def _multiply_add(self, builder, a: Value, b: Value, total: str) -> str:
+        if self.nest.tiling.pairs:
+            return multiply_pairs(self.nest.f, a.ref, b.ref, total)
+        c = Value(total, self.nest.dtype)
+        if self.nest.dtype.kind == "f":
+            return builder.fma(a, b, c).ref
+        return builder.add(builder.mul(a, b), c).ref
+
+
+def emit_nest(f: Function) -> None:
+    """A contraction kernel (see `Nest`)."""
+    Nest(f).emit()

@@ -1,0 +1,319 @@
+"""From convolutions and their gradients to contraction kernels.
+
+All three are one nest with other strides. The channels are the vectors: outputs are stored with their channels
+last, the kernel is packed so that the channels it is multiplied into lie side by side, and an element of the input
+is broadcast. A depthwise convolution has the channels of the input in vectors too.
+With strides above 1, the input's gradient is a nest for every remainder of the positions, none of which meets a zero.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from . import pairs
+from .canonical import Item
+from .elements import Bodies, shift_accesses
+from .grouping import Group
+from .images import classes
+from .kernel import Access, Body, Kernel
+from .tiling import tiling
+from .trees import contraction_chain
+from .views import Layout, contiguous
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+
+#: positions of an image below which register tiles take in several images
+SMALL_IMAGE = 8
+
+
+@dataclass(slots=True)
+class Operand:
+    """A buffer and how it is walked: along the axes of the space, and along the summed axes."""
+
+    buffer: int
+    offset: int
+    strides: list[int]
+    summed: list[int]
+
+
+@dataclass(slots=True)
+class Space:
+    """The axes of a nest: extents, the axis of the result that each walks, and by which step and from where."""
+
+    extents: list[int]
+    axes: list[int]
+    steps: list[int]
+    starts: list[int]
+    summed: list[int]
+    free: list[int] = field(default_factory=list)
+    fixed: int = 0
+
+
+def lower_convolution(lowering: Lowering, group: Group) -> None:
+    """Add the kernels of a convolution or one of its gradients, with what follows it."""
+    item = group.anchor
+    assert item is not None
+    {
+        "convolution": _forward,
+        "convolution_input_grad": _input_grad,
+        "convolution_weight_grad": _weight_grad,
+    }[item.kind](lowering, group, item)
+
+
+def _forward(lowering: Lowering, group: Group, item: Item) -> None:
+    x, w = item.inputs
+    op: Any = item.op
+    groups, per_group, kernel = op.groups, w.shape[1], w.shape[2:]
+    outs = w.shape[0] // groups
+    view = lowering.views[x]
+    rank = len(kernel)
+    spatial = list(range(2, 2 + rank))
+    depthwise = groups > 1 and per_group == 1 and outs == 1
+    paired = x.dtype.is_half
+    channels = per_group // 2 if paired else per_group
+    place = pairs.channel_pairs if paired else _channels_last if depthwise else _place
+    base, offset, strides = place(lowering, x)
+    del view
+    moves = [s * strides[a] for s, a in zip(op.strides, spatial)]
+    taps = [d * strides[a] for d, a in zip(op.dilations, spatial)]
+    pack = pairs.pack_kernel if paired else pack_kernel
+    source, (lead, panel, *places) = pack(lowering, w, groups, 0 if not depthwise else None)
+    if depthwise:
+        space = Space(
+            [item.shape[0], *item.shape[2:], groups], [0, *spatial, 1], [1] * (rank + 2), [0] * (rank + 2), [*kernel]
+        )
+        a = Operand(base, offset, [strides[0], *moves, 1], taps)
+        b = Operand(source, 0, [0] * (rank + 1) + [panel], places[:-1])
+    else:
+        split = [1] if groups > 1 else []
+        space = Space(
+            [item.shape[0], *(groups for _ in split), *item.shape[2:], outs],
+            [0, *split, *spatial, 1],
+            [1, *(outs for _ in split), *[1] * (rank + 1)],
+            [0] * (rank + 2 + len(split)),
+            [*kernel, channels],
+            fixed=2 * len(split),
+        )
+        a = Operand(base, offset, [strides[0], *(channels * strides[1] for _ in split), *moves, 0], [*taps, strides[1]])
+        b = Operand(source, 0, [0, *(lead for _ in split), *[0] * rank, panel], places)
+    _nest(lowering, group, item, space, a, b, packed=True)
+
+
+def _input_grad(lowering: Lowering, group: Group, item: Item) -> None:
+    g, w = item.inputs
+    op: Any = item.op
+    groups, per_group, kernel = op.groups, w.shape[1], w.shape[2:]
+    outs = w.shape[0] // groups
+    rank = len(kernel)
+    spatial = list(range(2, 2 + rank))
+    depthwise = groups > 1 and per_group == 1 and outs == 1
+    paired = g.dtype.is_half
+    channels = outs // 2 if paired else outs
+    place = pairs.channel_pairs if paired else _channels_last if depthwise else _place
+    base, offset, strides = place(lowering, g)
+    pack = pairs.pack_kernel if paired else pack_kernel
+    source, (lead, panel, *places) = pack(lowering, w, groups, 1 if not depthwise else None)
+    remainders = [
+        classes(op.strides[n], op.low[n], op.dilations[n], kernel[n], item.shape[2 + n]) for n in range(rank)
+    ]
+    for chosen in itertools.product(*remainders):
+        firsts, counts, starts, steps, taps, meets, moves = map(list, zip(*chosen))
+        here = offset + sum((m + z) * strides[a] for m, z, a in zip(meets, item.value, spatial))
+        first_place = sum(k * s for k, s in zip(starts, places))
+        along = [move * strides[a] for move, a in zip(moves, spatial)]
+        jumps = [step * s for step, s in zip(steps, places)]
+        if not all(taps):
+            here, first_place = offset, 0
+        if depthwise:
+            space = Space(
+                [item.shape[0], *counts, groups], [0, *spatial, 1], [1, *op.strides, 1], [0, *firsts, 0], taps
+            )
+            a = Operand(base, here, [strides[0], *(strides[s] for s in spatial), 1], along)
+            b = Operand(source, first_place, [0] * (rank + 1) + [panel], jumps)
+        else:
+            split = [1] if groups > 1 else []
+            space = Space(
+                [item.shape[0], *(groups for _ in split), *counts, per_group],
+                [0, *split, *spatial, 1],
+                [1, *(per_group for _ in split), *op.strides, 1],
+                [0, *(0 for _ in split), *firsts, 0],
+                [*taps, channels],
+                fixed=2 * len(split),
+            )
+            a = Operand(
+                base, here,
+                [strides[0], *(channels * strides[1] for _ in split), *(strides[s] for s in spatial), 0],
+                [*along, strides[1]],
+            )  # fmt: skip
+            b = Operand(source, first_place, [0, *(lead for _ in split), *[0] * rank, panel], [*jumps, places[-1]])
+        _nest(lowering, group, item, space, a, b, packed=True)
+
+
+def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
+    x, g = item.inputs
+    op: Any = item.op
+    groups = op.groups
+    parts, outputs, per_group, *kernel = item.shape
+    outs = outputs // groups
+    rank = len(kernel)
+    spatial = list(range(2, 2 + rank))
+    depthwise = groups > 1 and per_group == 1 and outs == 1
+    base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
+    other, shift, moves = _channels_last(lowering, g)
+    batch = x.shape[0] // parts
+    summed = [batch, *g.shape[2:]]
+    along = [strides[0], *(s * strides[a] for s, a in zip(op.strides, spatial))]
+    across = [moves[0], *(moves[a] for a in spatial)]
+    taps = [d * strides[a] for d, a in zip(op.dilations, spatial)]
+    split = [0] if parts > 1 else []
+    places = [a + 1 for a in spatial]  # axes of the result, which has the parts in front
+    if depthwise:
+        space = Space(
+            [*(parts for _ in split), *kernel, groups],
+            [*split, *places, 1],
+            [1] * (len(split) + rank + 1),
+            [0] * (len(split) + rank + 1),
+            summed,
+            fixed=len(split),
+        )
+        a = Operand(base, offset, [*(batch * strides[0] for _ in split), *taps, 1], along)
+        b = Operand(other, shift, [*(batch * moves[0] for _ in split), *[0] * rank, 1], across)
+    else:
+        each = [1] if groups > 1 else []
+        count = len(split) + len(each)
+        space = Space(
+            [*(parts for _ in split), *(groups for _ in each), per_group, *kernel, outs],
+            [*split, *each, 2, *places, 1],
+            [*(1 for _ in split), *(outs for _ in each), *[1] * (rank + 2)],
+            [0] * (count + rank + 2),
+            summed,
+            fixed=count,
+        )
+        a = Operand(
+            base, offset,
+            [*(batch * strides[0] for _ in split), *(per_group * strides[1] for _ in each), strides[1], *taps, 0],
+            along,
+        )  # fmt: skip
+        b = Operand(
+            other, shift,
+            [*(batch * moves[0] for _ in split), *(outs for _ in each), *[0] * (rank + 1), 1],
+            across,
+        )  # fmt: skip
+    _nest(lowering, group, item, space, a, b, packed=False)
+
+
+# --- operands -------------------------------------------------------------------------------------
+
+
+def _place(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]:
+    """Buffer, offset and strides of an item."""
+    view = lowering.views[x]
+    return lowering.buffer(view.base).number, view.offset, view.strides
+
+
+def _channels_last(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]:
+    """Buffer, offset and strides of an item whose channels (axis 1) lie side by side; a copy if they do not."""
+    base, offset, strides = _place(lowering, x)
+    if strides[1] == 1 or x.shape[1] == 1:
+        return base, offset, (strides[0], 1, *strides[2:])
+    key = ("channels last", x.index)
+    found = lowering.packed.get(key)
+    rank = len(x.shape)
+    layout = Layout(x.shape, (0, *range(2, rank), 1), (0,) * rank, (0,) * rank)
+    if found is None:
+        buffer = lowering.new_buffer("arena", x.dtype, layout.allocated())
+        found = lowering.packed[key] = buffer.number
+        lowering.write(x, x.shape, buffer, 0, layout.strides(), label="channels last")
+    return found, 0, layout.strides()
+
+
+def pack_kernel(lowering: Lowering, w: Item, groups: int, vector: int | None) -> tuple[int, tuple[int, ...]]:
+    """A copy of a kernel (O, C / groups, *places) in vectors along O (0) or C (1), or along the groups (None).
+
+    Its layout is (group, vector, *places, the other channels, lane). Returns the buffer's number and the strides of
+    group, vector, places and other channels.
+    """
+    lanes = lowering.tiles.lanes(w.dtype.itemsize)
+    outs, ins, places = w.shape[0] // groups, w.shape[1], w.shape[2:]
+    source, offset, strides = _place(lowering, w)
+    group_stride = outs * strides[0]
+    if vector is None:
+        lead, width, other, across, along = 1, groups, 1, strides[0], 0
+    elif vector == 0:
+        lead, width, other, across, along = groups, outs, ins, strides[0], strides[1]
+    else:
+        lead, width, other, across, along = groups, ins, outs, strides[1], strides[0]
+    vectors = -(-width // lanes)
+    shape = (lead, vectors, *places, other, lanes)
+    whole = contiguous(shape)
+    key = ("kernel", source, offset, strides, w.shape, groups, vector)
+    if key in lowering.packed:
+        return lowering.packed[key], whole[:-1]
+    buffer = lowering.new_buffer("arena", w.dtype, shape)
+    rest = width % lanes
+    for first, count, used in ((0, width // lanes, lanes), (width // lanes, 1, rest)):
+        if not count or not used:
+            continue
+        box = (lead, count, *places, other, used)
+        bodies = Bodies(lowering, box, [])
+        steps = (group_stride, lanes * across, *strides[2:], along, across)
+        taken = bodies.access(source, w.dtype, offset + first * lanes * across, steps)
+        put = bodies.access(buffer.number, w.dtype, first * whole[1], whole)
+        body = Body([("load", taken)], [(0, put)])
+        lowering.add_map(bodies, body, box, "pack")
+    lowering.packed[key] = buffer.number
+    return buffer.number, whole[:-1]
+
+
+# --- the nest -------------------------------------------------------------------------------------
+
+
+def _free_axes(item: Item, space: Space) -> tuple[int, ...]:
+    """Axes along which a register tile may extend: positions first, images only if they are tiny."""
+    last = len(space.extents) - 1
+    axes = tuple(reversed(range(space.fixed, last)))
+    if item.kind == "convolution_weight_grad" or math.prod(space.extents[1:last]) < SMALL_IMAGE:
+        return axes
+    return tuple(axis for axis in axes if axis)
+
+
+def _nest(
+    lowering: Lowering, group: Group, item: Item, space: Space, a: Operand, b: Operand, packed: bool
+) -> None:
+    """Add one contraction kernel."""
+    rank = len(item.shape)
+    lanes = lowering.tiles.lanes(item.dtype.itemsize)
+    bodies = Bodies(lowering, item.shape, [])
+    chain = contraction_chain(tuple(space.summed))
+    bodies.argument(math.prod(space.summed), space.summed[0], chain[1])
+    body, _ = bodies.body(group.items, item, list(range(rank)), lowering.stored)
+    for access in bodies.accesses:
+        offset, strides = access.offset, access.strides
+        access.offset += sum(start * strides[axis] for start, axis in zip(space.starts, space.axes))
+        access.strides = tuple(step * strides[axis] for step, axis in zip(space.steps, space.axes))
+        del offset
+    extents = tuple(space.extents)
+    last = len(extents) - 1
+    plan = tiling(
+        lowering.tiles.registers(), lanes, extents[:-1], extents[-1], tuple(space.summed), chain,
+        free=_free_axes(item, space), fixed=space.fixed, itemsize=item.dtype.itemsize,
+        strided=item.kind == "convolution_weight_grad", along=a.strides[-1] != 0, packed=packed,
+    )  # fmt: skip
+    operands = [
+        Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)
+    ]
+    if item.inputs[0].dtype.is_half:
+        plan = plan._replace(pairs=True)
+    if plan.blocks == "outside":
+        partial = lowering.new_buffer("arena", item.dtype, extents)
+        operands.append(Access(partial.number, item.dtype, 0, contiguous(extents)))
+    shift_accesses(body, len(operands))
+    accesses = operands + bodies.accesses
+    kernel = Kernel("contract", extents, last, accesses, body, extra=tuple(bodies.extra), static=plan)
+    rows = item.shape[0] if item.kind != "convolution_weight_grad" and item.shape[0] > 1 else 0
+    lowering.add(kernel, rows, lowering.label([item, *group.items]))

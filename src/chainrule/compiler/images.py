@@ -1,0 +1,103 @@
+"""Convolutions in canonical form: operands that lie inside their padding, and how the sums are divided.
+
+Padding becomes an item of its own, so that what computes the operand can write it into the middle of zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..dtypes import DType, bfloat16
+from ..ops.base import primitive
+
+if TYPE_CHECKING:
+    from .canonical import Canonical, Item
+
+#: elements of the partial gradients of a kernel, and how many there are, at most
+PARTIAL_ELEMENTS, MOST_PARTS = 1 << 16, 8
+
+
+def canonical_convolution(
+    graph: Canonical, name: str, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType
+) -> Item:
+    """A convolution or one of its gradients.
+
+    The value of a "convolution_input_grad" is how many zeros lie before its cotangent along every axis. The
+    gradient of a kernel is a sum over parts of the batch, whose number depends on shapes only.
+    """
+    a, b = inputs
+    if 0 in shape or 0 in a.shape or 0 in b.shape:
+        return graph.number(0, shape, dtype)
+    if name == "convolution_input_grad":
+        low, high = _reach_of_gradient(op, a.shape[2:], b.shape[2:], shape[2:])
+        item = graph.apply(name, op, (padded(graph, a, low, high), b), shape, dtype)
+        item.value = low
+        return item
+    x = padded(graph, a, op.low, op.high)
+    if name == "convolution":
+        return graph.apply(name, op, (x, b), shape, dtype)
+    parts = number_of_parts(x.shape[0], math.prod(shape))
+    split = graph.apply(name, op, (x, b), (parts, *shape), dtype)
+    if parts == 1:
+        return graph.reshape(split, shape)
+    return graph.apply("sum", primitive("sum", ((0,),)), (split,), shape, dtype)
+
+
+def in_pairs(name: str, op: Any, inputs: tuple[Item, ...]) -> bool:
+    """Whether a convolution of bfloat16 operands can add up pairs of neighbouring channels."""
+    if inputs[0].dtype is not bfloat16 or name not in ("convolution", "convolution_input_grad"):
+        return False
+    w = inputs[1]
+    summed = w.shape[1] if name == "convolution" else w.shape[0] // op.groups
+    return summed % 2 == 0
+
+
+def padded(graph: Canonical, x: Item, low: tuple[int, ...], high: tuple[int, ...]) -> Item:
+    """`x` with zeros before and behind its elements along the spatial axes."""
+    if not any(low) and not any(high):
+        return x
+    widths = ((0, 0, *low), (0, 0, *high), (0,) * len(x.shape))
+    shape = tuple(a + n + b for a, n, b in zip(widths[0], x.shape, widths[1]))
+    zero = graph.number(0, (), x.dtype)
+    return graph.apply("pad", primitive("pad", widths), (x, zero), shape, x.dtype)
+
+
+def number_of_parts(batch: int, elements: int) -> int:
+    """Into how many parts of the batch the gradient of a kernel of `elements` is divided: small kernels into more."""
+    most = max(1, min(MOST_PARTS, PARTIAL_ELEMENTS // max(elements, 1)))
+    return next(parts for parts in range(most, 0, -1) if batch % parts == 0)
+
+
+def classes(stride: int, low: int, dilation: int, kernel: int, extent: int) -> list[tuple[int, int, int, int, int, int, int]]:
+    """Along one axis: which places of the kernel meet input positions ``first, first + stride, ...``.
+
+    For every remainder `first` with positions: (first, how many positions, first place of the kernel, step
+    of places, how many places, output position of the first place at the first position, step of output positions).
+    """
+    step = stride // math.gcd(stride, dilation)
+    result = []
+    for first in range(min(stride, extent)):
+        count = -(-(extent - first) // stride)
+        places = [k for k in range(kernel) if (first + low - k * dilation) % stride == 0]
+        start = places[0] if places else 0
+        meets = (first + low - start * dilation) // stride
+        result.append((first, count, start, step, len(places), meets, -(step * dilation) // stride))
+    return result
+
+
+def _reach_of_gradient(op: Any, out: tuple[int, ...], kernel: tuple[int, ...], spatial: tuple[int, ...]):
+    """How far the input positions look beyond the cotangent, before and behind."""
+    lows, highs = [], []
+    for axis, extent in enumerate(spatial):
+        low = high = 0
+        for _, count, _, _, places, meets, step in classes(
+            op.strides[axis], op.low[axis], op.dilations[axis], kernel[axis], extent
+        ):
+            if places:
+                far = meets + step * (places - 1)
+                low = max(low, -far)
+                high = max(high, meets + count - 1 - (out[axis] - 1))
+        lows.append(low)
+        highs.append(high)
+    return tuple(lows), tuple(highs)

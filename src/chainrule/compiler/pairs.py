@@ -1,0 +1,191 @@
+"""Products of float16 and bfloat16 operands: on pairs of bfloat16 where the host can, else on copies in float32.
+
+The sum of such a product is float32, and so is the item's result.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ..dtypes import bfloat16, float32
+from ..ops.base import primitive
+from .canonical import Item
+from .elements import Bodies, shift_accesses
+from .grouping import Group
+from .kernel import Access, Body, Kernel
+from .trees import contraction_block
+from .views import Layout, View, contiguous
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+LANES = 16
+
+
+def native(lowering: Lowering, group: Group) -> bool:
+    """Whether the product of `group` runs on pairs of bfloat16."""
+    assert group.anchor is not None
+    return group.anchor.inputs[0].dtype is bfloat16 and lowering.tiles.pairs
+
+
+def widen(lowering: Lowering, group: Group) -> None:
+    """Let a product of float16 or bfloat16 operands read copies of them in float32."""
+    item = group.anchor
+    assert item is not None
+    item.inputs = tuple(_wide(lowering, x) if x.dtype.is_half else x for x in item.inputs)
+
+
+def _wide(lowering: Lowering, x: Item) -> Item:
+    found = lowering.wide.get(x.index)
+    if found is None:
+        found = Item("cast", primitive("cast", (float32,)), (x,), x.shape, float32)
+        found.index = -2 - len(lowering.buffers)
+        lowering.views.add(found)
+        bodies = Bodies(lowering, x.shape, [])
+        body, _ = bodies.body([found], None, list(range(len(x.shape))), {found.index})
+        if math.prod(x.shape):
+            lowering.add_map(bodies, body, x.shape, "cast")
+        lowering.wide[x.index] = found
+    return found
+
+
+def lower_pairs(lowering: Lowering, group: Group) -> None:
+    """Add the kernels of a product of bfloat16 operands, with what follows it."""
+    item = group.anchor
+    assert item is not None
+    if 0 in item.shape:
+        return
+    a, b = item.inputs
+    batched = len(item.shape) == 3
+    m, n, k = item.shape[-2], item.shape[-1], a.shape[-1]
+    block = contraction_block(k)
+    blocked = k > block
+    bodies = Bodies(lowering, item.shape, [k, block])
+    vectors = -(-n // LANES)
+    view = lowering.views[a]
+    packed_a = view.strides[-1] != 1 or k % 2 == 1
+    height = m if not packed_a else 8 if m > 4 else 4  # a tile of a packed a lies within one vector of rows
+    rows, panels = lowering.tiles.tile(4, vectors if lowering.baked else 0, height)
+    row = _padded(k)
+    if packed_a:
+        flipped = View(view.base, view.offset, (*view.strides[:-2], view.strides[-1], view.strides[-2]))
+        source, offset, lead = _pack(lowering, a, flipped, k, m), 0, -(-m // LANES) * LANES * row
+        strides_a = (*((lead,) if batched else ()), row, 0, 1)
+    else:
+        source, offset = lowering.buffer(view.base).number, view.offset
+        strides_a = (*view.strides[:-1], 0, 1)
+    packed = _pack(lowering, b, lowering.views[b], k, n)
+    axes = list(range(len(item.shape)))
+    body, _ = bodies.body(group.items, item, axes, lowering.stored)
+    lead_b = (vectors * LANES * row,) if batched else ()
+    operands = [
+        Access(source, bfloat16, offset, strides_a),
+        Access(packed, bfloat16, 0, (*lead_b, 0, 0, 1)),
+    ]
+    if blocked:
+        partial = lowering.new_buffer("arena", float32, item.shape)
+        operands.append(Access(partial.number, float32, 0, contiguous(item.shape)))
+    shift_accesses(body, len(operands))
+    static = (batched, LANES, rows, panels, True, blocked, 0, packed_a)
+    accesses = operands + bodies.accesses
+    extra, last = tuple(bodies.extra), len(item.shape) - 1
+    kernel = Kernel("contract", item.shape, last, accesses, body, extra=extra, static=static, baked=lowering.baked)
+    rows_of_work = item.shape[0] if item.shape[0] > 1 else 0
+    lowering.add(kernel, rows_of_work, lowering.label([item, *group.items]))
+
+
+def _padded(k: int) -> int:
+    """Elements of k that a packed operand has room for: whole blocks of 32."""
+    return -(-k // (2 * LANES)) * 2 * LANES
+
+
+def _pack(lowering: Lowering, x: Item, view: View, k: int, n: int) -> int:
+    """A kernel that packs the (batch,) k, n elements that `view` of the item `x` shows; returns the buffer's number."""
+    *lead, stride_k, stride_n = view.strides
+    source, offset = lowering.buffer(view.base).number, view.offset
+    outer = x.shape[:-2]
+    if stride_k != 1 and stride_n != 1 and n > 1 and k > 1:  # neither is contiguous: copy first
+        source, offset = _copied(lowering, x), 0
+        *lead, stride_k, stride_n = contiguous(x.shape)
+        if x.shape[-2:] != (k, n):
+            stride_k, stride_n = stride_n, stride_k
+    unit = stride_k == 1 or k == 1
+    key = ("pairs", source, offset, tuple(lead), stride_k, stride_n, k, n, outer)
+    if key in lowering.packed:
+        return lowering.packed[key]
+    vectors, row = -(-n // LANES), _padded(k)
+    packed = lowering.new_buffer("arena", bfloat16, (*outer, vectors, row, LANES))
+    panel = row * LANES
+    accesses = [
+        Access(source, bfloat16, offset, (*lead, LANES * stride_n, stride_k, stride_n)),
+        Access(packed.number, bfloat16, 0, (*(vectors * panel for _ in outer), panel, LANES)),
+    ]
+    sizes = (*outer, vectors, row)
+    static = (bool(outer), LANES, unit)
+    kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=lowering.baked)
+    lowering.add(kernel, 0, "pack")
+    lowering.packed[key] = packed.number
+    return packed.number
+
+
+def _copied(lowering: Lowering, x: Item) -> int:
+    """A buffer with the elements of `x` in row-major order."""
+    key = ("copied", x.index)
+    if key not in lowering.packed:
+        buffer = lowering.new_buffer("arena", x.dtype, x.shape)
+        lowering.write(x, x.shape, buffer, 0, contiguous(x.shape))
+        lowering.packed[key] = buffer.number
+    return lowering.packed[key]
+
+
+# --- convolutions ---------------------------------------------------------------------------------
+
+
+def channel_pairs(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]:
+    """Buffer, offset and strides of an item whose channels (axis 1) go by pairs, counted in pairs; copied if need be."""
+    view = lowering.views[x]
+    number, offset, strides = lowering.buffer(view.base).number, view.offset, view.strides
+    odd = any(s % 2 for axis, s in enumerate(strides) if axis != 1 and x.shape[axis] > 1)
+    if strides[1] != 1 or offset % 2 or odd:
+        rank = len(x.shape)
+        layout = Layout(x.shape, (0, *range(2, rank), 1), (0,) * rank, (0,) * rank)
+        key = ("channels last", x.index)
+        if key not in lowering.packed:
+            buffer = lowering.new_buffer("arena", x.dtype, layout.allocated())
+            lowering.packed[key] = buffer.number
+            lowering.write(x, x.shape, buffer, 0, layout.strides(), label="channels last")
+        number, offset, strides = lowering.packed[key], 0, layout.strides()
+    return number, offset // 2, (strides[0] // 2, 1, *(s // 2 for s in strides[2:]))
+
+
+def pack_kernel(lowering: Lowering, w: Item, groups: int, vector: int | None) -> tuple[int, tuple[int, ...]]:
+    """A copy of a kernel (O, C / groups, *places) in vectors along O (0) or C (1), the other channels in pairs.
+
+    Its layout is (group, vector, *places, pair of other channels, lane, 2). Returns the buffer's number and the strides
+    of group, vector, places and pairs, counted in pairs.
+    """
+    assert vector is not None
+    view = lowering.views[w]
+    source, offset, strides = lowering.buffer(view.base).number, view.offset, view.strides
+    outs, ins, places = w.shape[0] // groups, w.shape[1], w.shape[2:]
+    width, other, across, along = (outs, ins, strides[0], strides[1]) if vector == 0 else (ins, outs, strides[1], strides[0])
+    vectors = -(-width // LANES)
+    shape = (groups, vectors, *places, other // 2, LANES, 2)
+    whole = contiguous(shape)
+    counted = tuple(s // 2 for s in whole[:-2])
+    key = ("pairs of a kernel", source, offset, strides, w.shape, groups, vector)
+    if key in lowering.packed:
+        return lowering.packed[key], counted
+    buffer = lowering.new_buffer("arena", w.dtype, shape)
+    for first, count, used in ((0, width // LANES, LANES), (width // LANES, 1, width % LANES)):
+        if not count or not used:
+            continue
+        box = (groups, count, *places, other // 2, used, 2)
+        bodies = Bodies(lowering, box, [])
+        steps = (outs * strides[0], LANES * across, *strides[2:], 2 * along, across, along)
+        taken = bodies.access(source, w.dtype, offset + first * LANES * across, steps)
+        put = bodies.access(buffer.number, w.dtype, first * whole[1], whole)
+        lowering.add_map(bodies, Body([("load", taken)], [(0, put)]), box, "pack")
+    lowering.packed[key] = buffer.number
+    return buffer.number, counted

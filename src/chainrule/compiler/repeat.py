@@ -1,0 +1,241 @@
+"""Loops lowered: the kernels of a region over buffers whose addresses change from iteration to iteration.
+
+What changes is an *entry* of the program's table of addresses: a slice of a stack, or where a carry is read and
+written. The driver sets entries before the loop (`starts`) and after each iteration (`moves`); a move
+``(entry, source, bytes)`` means ``table[entry] = table[source] + bytes``, so that stepping along a stack and handing a
+carry on are the same thing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Set
+from typing import Any
+
+from ..graph.node import Node
+from ..ops.control import ordered
+from .canonical import Canonical, Item
+from .grouping import Group
+from .lowering import SPECIAL, Buffer, Lowering, Step
+from .regions import Repeated
+from .views import View, contiguous
+
+Move = tuple[int, int, int]
+
+
+class Repetition:
+    """A loop of a program: `count` times the steps of `body`. `workspace` holds what an iteration computes.
+
+    `schedule` is the body's, set when the program around it is scheduled.
+    """
+
+    def __init__(self, count: int, body: Lowering, starts: list[Move], moves: list[Move], workspace: Buffer):
+        self.count = count
+        self.body = body
+        self.starts = starts
+        self.moves = moves
+        self.workspace = workspace
+        self.schedule: Any = None
+
+    def rename(self, old: int, new: int) -> None:
+        """Read buffer `new` instead of `old`."""
+        self.starts = [(entry, new if source == old else source, step) for entry, source, step in self.starts]
+
+
+class Body(Lowering):
+    """The lowering of a region. What it packs of operands that stay the same is packed once, before the loop."""
+
+    def __init__(
+        self,
+        around: Lowering,
+        graph: Canonical,
+        given: Mapping[int, View],
+        buffers: Mapping[int, Buffer],
+        constant: Set[int],
+    ):
+        self._around = around
+        self._constant = constant  # numbers of the buffers that stay the same
+        super().__init__(graph, around.tiles, around.baked, around, given, buffers)
+
+    def _pack(self, dtype: Any, source: int, offset: int, lead: Any, strides: Any, k: int, n: int, *rest: Any) -> int:
+        place = self._around if source in self._constant else self
+        make = place._pack if place is not self else super()._pack
+        return make(dtype, source, offset, lead, strides, k, n, *rest)
+
+
+def lower_loop(outside: Lowering, group: Group) -> None:
+    """The step of a loop, and before it those that make its operands ready."""
+    item = group.anchor
+    assert item is not None
+    _Loop(outside, item).lower()
+
+
+class _Loop:
+    def __init__(self, outside: Lowering, item: Item):
+        self.outside = outside
+        self.item = item
+        self.repeated: Repeated = item.value
+        self.loop = self.repeated.loop
+        self.reads: set[int] = set()
+        self.writes: set[int] = set()
+        self.starts: list[Move] = []
+        self.moves: list[Move] = []
+        self.entries: dict[Node, Buffer] = {}
+        self.views: dict[Node, tuple[int, tuple[int, ...]]] = {}
+        self.bound: dict[Node, Item | None] = {}
+        self.constant: set[int] = set()
+
+    def lower(self) -> None:
+        loop, repeated, outside = self.loop, self.repeated, self.outside
+        first = len(loop.constants) + len(loop.carries)
+        operands = self.item.inputs
+        for node, operand in zip(loop.constants, operands):
+            self._constant(node, operand)
+        for node, operand in zip(loop.slices, operands[first:]):
+            self._slice(node, operand)
+        results: list[Buffer] = []
+        for number, operand in enumerate(operands[len(loop.constants) : first]):
+            results.append(self._carry(number, operand))
+        for number in repeated.separate:
+            results.append(self._stack(number))
+        pairs = outside.tiles.pairs
+        graph = Canonical(ordered(repeated.outputs, loop.inputs), repeated.outputs, self.bound, pairs)
+        given: dict[int, View] = {}
+        buffers: dict[int, Buffer] = {}
+        for leaf in graph.items:
+            if leaf.kind == "leaf":
+                assert leaf.node is not None
+                buffers[leaf.index] = self.entries[leaf.node]
+                if leaf.node in self.views:
+                    given[leaf.index] = View(leaf, *self.views[leaf.node])
+        for result, buffer in zip(graph.outputs, results):
+            buffers[result.index] = buffer
+        body = Body(outside, graph, given, buffers, self.constant)
+        workspace = outside.new_buffer("arena", self.item.dtype, (0,))
+        self.writes.add(workspace.number)
+        inside = {number for step in body.steps for number in step.reads}
+        self.reads |= inside - body.own - {b.number for b in self.entries.values()}
+        repetition = Repetition(loop.length, body, self.starts, self.moves, workspace)
+        label = f"loop of {loop.length}"
+        outside.steps.append(Step(None, self.reads, self.writes, 0, {}, label, loop=repetition))
+
+    def _entry(self, node: Node) -> Buffer:
+        return self.outside.new_buffer("entry", node.dtype, node.shape)
+
+    def _number(self, operand: Item) -> bool:
+        return operand.kind in ("full", "scalar")
+
+    def _read(self, operand: Item) -> tuple[Buffer, int, tuple[int, ...]]:
+        """The buffer of an operand, and where its elements lie in it."""
+        view = self.outside.views[operand]
+        if view.base.kind in ("full", "scalar", "iota"):
+            buffer = self._copy(operand)
+            return buffer, 0, contiguous(operand.shape)
+        buffer = self.outside.buffer(view.base)
+        self.reads.add(buffer.number)
+        return buffer, view.offset, view.strides
+
+    def _copy(self, operand: Item) -> Buffer:
+        """A buffer with the elements of an operand in row-major order."""
+        buffer = self.outside.new_buffer("arena", operand.dtype, operand.shape)
+        self.outside.write(operand, operand.shape, buffer, 0, contiguous(operand.shape))
+        self.reads.add(buffer.number)
+        return buffer
+
+    def _constant(self, node: Node, operand: Item) -> None:
+        if self._number(operand):
+            self.bound[node] = operand
+            return
+        buffer, offset, strides = self._read(operand)
+        self.entries[node] = buffer
+        self.constant.add(buffer.number)
+        self._lies(node, offset, strides)
+
+    def _lies(self, node: Node, offset: int, strides: tuple[int, ...]) -> None:
+        if offset or not _is_contiguous(node.shape, strides):
+            self.views[node] = (offset, strides)
+            self.bound[node] = None
+
+    def _slice(self, node: Node, operand: Item) -> None:
+        if self._number(operand):
+            self.bound[node] = operand
+            return
+        buffer, offset, strides = self._read(operand)
+        step = strides[0] * node.dtype.itemsize
+        entry = self.entries[node] = self._entry(node)
+        self._walk(entry, buffer, offset * node.dtype.itemsize, step, self.loop.length)
+        self._lies(node, 0, strides[1:])
+
+    def _walk(self, entry: Buffer, buffer: Buffer, offset: int, step: int, rows: int) -> None:
+        """Let `entry` go along `rows` rows that lie `step` bytes apart, from the back in a reversed loop."""
+        if self.loop.reverse:
+            offset, step = offset + (rows - 1) * step, -step
+        self.starts.append((entry.number, buffer.number, offset))
+        if step:
+            self.moves.append((entry.number, entry.number, step))
+
+    def _part(self, kind: str, number: int, shape: tuple[int, ...], node: Node) -> Buffer:
+        """The buffer of a part of the loop's results; one of its own if nobody uses that."""
+        for user in self.item.users:
+            if user.kind == "part" and user.value == (kind, number) and user.index in self.outside.stored:
+                buffer = self.outside.buffer(user)
+                break
+        else:
+            buffer = self.outside.new_buffer("arena", node.dtype, shape)
+        self.writes.add(buffer.number)
+        return buffer
+
+    def _carry(self, number: int, operand: Item) -> Buffer:
+        """Decide where a carry is read and written; returns the entry where it is written."""
+        loop, repeated = self.loop, self.repeated
+        node = loop.carries[number]
+        read = self.entries[node] = self._entry(node)
+        write = self._entry(node)
+        row = math.prod(node.shape)
+        step = row * node.dtype.itemsize
+        count = loop.length
+        if number in repeated.history:
+            buffer = self._part("history", number, (count + 1, *node.shape), node)
+            self.outside.write(operand, node.shape, buffer, count * row if loop.reverse else 0, contiguous(node.shape))
+            self.reads.add(buffer.number)
+            begin, end = (count, count - 1) if loop.reverse else (0, 1)
+            self.starts += [(read.number, buffer.number, begin * step), (write.number, buffer.number, end * step)]
+            along = -step if loop.reverse else step
+            self.moves += [(read.number, read.number, along), (write.number, write.number, along)]
+            return write
+        buffer, offset, strides = self._read(operand)
+        if not _is_contiguous(node.shape, strides):
+            buffer, offset = self._copy(operand), 0
+        self.starts.append((read.number, buffer.number, offset * node.dtype.itemsize))
+        if number in repeated.passing:
+            self.moves.append((read.number, write.number, 0))
+            stack = self._part("stack", repeated.passing[number], (count, *node.shape), node)
+            self._walk(write, stack, 0, step, count)
+            return write
+        last = self._part("final", number, node.shape, node)
+        if count == 1:
+            self.starts.append((write.number, last.number, 0))
+            return write
+        other = self.outside.new_buffer("arena", node.dtype, node.shape)
+        self.writes.add(other.number)
+        spare = self._entry(node)
+        pair = (last, other) if count % 2 else (other, last)
+        self.starts += [(write.number, pair[0].number, 0), (spare.number, pair[1].number, 0)]
+        turn = [(read.number, write.number, 0), (write.number, spare.number, 0), (spare.number, read.number, 0)]
+        self.moves += turn
+        return write
+
+    def _stack(self, number: int) -> Buffer:
+        """The entry where a stacked result of an iteration is written."""
+        node = self.repeated.stacked[number]
+        entry = self._entry(node)
+        buffer = self._part("stack", number, (self.loop.length, *node.shape), node)
+        self._walk(entry, buffer, 0, math.prod(node.shape) * node.dtype.itemsize, self.loop.length)
+        return entry
+
+
+def _is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    return all(size == 1 or a == b for size, a, b in zip(shape, strides, contiguous(shape)))
+
+
+SPECIAL["loop"] = lower_loop

@@ -1,0 +1,151 @@
+"""How a contraction kernel walks its space: register tile, panels of columns, order of loops; by a cost model.
+
+Nothing here changes a bit of any result: the order of the terms of each output is fixed in `trees.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
+
+from .kernel import Tiling
+
+#: bytes of a panel of b that stay in the second-level cache while tiles pass over it
+PANEL_BYTES = 256 << 10
+#: tiles that one panel should serve before the next one is loaded
+TILES_PER_PANEL = 4
+#: widths of panels, in vectors
+WIDTHS = (4, 3, 2, 1, 8, 6)
+
+
+@lru_cache(maxsize=4096)
+def tile_and_panels(
+    registers: int, lanes: int, extents: tuple[int, ...], free: tuple[int, ...], columns: int, terms: int, along: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The register tile over axes with `extents`, of which those in `free` may take part, and the panels of columns.
+
+    Estimated cycles decide: two multiply-adds and two loads a cycle, at least 4 cycles for a chain's next link, and a
+    fixed price for each tile. `along`: a is loaded as vectors, not broadcast.
+    """
+    vectors = -(-columns // lanes)
+    best: tuple[float, tuple[int, ...], tuple[int, ...]] | None = None
+    for width in WIDTHS:
+        if width > vectors and width != min(w for w in WIDTHS if w >= min(vectors, 4)):
+            continue
+        panels = split_panels(vectors, width)
+        widest = max(panels)
+        limit = (registers - widest - 1) // widest
+        if limit < 1:
+            continue
+        for tile in _tiles(extents, free, min(limit, 28)):
+            cost = _cycles(tile, extents, panels, terms, along)
+            if best is None or cost < best[0]:
+                best = cost, tile, panels
+    assert best is not None
+    return best[1], best[2]
+
+
+def split_panels(vectors: int, width: int) -> tuple[int, ...]:
+    """`vectors` in panels of at most `width`, as even as possible, wide ones first."""
+    count = -(-vectors // width)
+    base, more = divmod(vectors, count)
+    return (base + 1,) * more + (base,) * (count - more)
+
+
+def _tiles(extents: tuple[int, ...], free: tuple[int, ...], limit: int) -> list[tuple[int, ...]]:
+    """Boxes of at most `limit` positions: some axes whole, at most one of them in part, evenly."""
+    found: dict[tuple[int, ...], None] = {}  # in order of preference
+    # the range of axis 0 is an argument and cut into chunks: its tiles are ones that divide them
+    sizes = [[-(-extent // parts) for parts in range(1, min(extent, 64) + 1)] for extent in extents]
+    if extents:
+        sizes[0] = [extents[0], *(size for size in (16, 8, 4, 2, 1) if size < extents[0])]
+    for first in range(len(free)):
+        whole = [1] * len(extents)
+        for axis in (*free[first:], *free[:first]):
+            room = limit // math.prod(whole)
+            for size in sizes[axis]:
+                if size <= room:
+                    found.setdefault((*whole[:axis], size, *whole[axis + 1 :]))
+                    if size * 2 < room or size == 1:
+                        break
+            if extents[axis] > room:
+                break
+            whole[axis] = extents[axis]
+    return list(found) or [(1,) * len(extents)]
+
+
+def _cycles(
+    tile: tuple[int, ...], extents: tuple[int, ...], panels: tuple[int, ...], terms: int, along: bool
+) -> float:
+    parts = []  # (how many, positions) along every axis
+    for size, extent in zip(tile, extents):
+        whole, rest = divmod(extent, size)
+        parts.append([(whole, size)] + ([(1, rest)] if rest else []))
+    total = 0.0
+    for combination in product(*parts):
+        count = math.prod(n for n, _ in combination)
+        rows = math.prod(size for _, size in combination)
+        for width in set(panels):
+            loads = (rows * width if along else rows) + width
+            step = max(rows * width / 2, loads * 0.515, 4.5)
+            total += count * panels.count(width) * (terms * step + rows * width + 16)
+    return total
+
+
+def loops_outside(tile: Sequence[int], extents: Sequence[int], blocks: str, least: int) -> int:
+    """How many of the first axes are walked outside of the panels; `least` at any rate."""
+    if blocks == "outside":
+        return least
+    inside = len(tile)
+    tiles = 1
+    while inside > least and (any(size > 1 for size in tile[:inside]) or tiles < TILES_PER_PANEL):
+        inside -= 1
+        tiles *= -(-extents[inside] // tile[inside])
+        if inside == 1 and tile[0] == 1:
+            break
+    return inside
+
+
+def tiling(
+    registers: int,
+    lanes: int,
+    extents: tuple[int, ...],
+    columns: int,
+    reduced: tuple[int, ...],
+    chain: tuple[int, int],
+    *,
+    free: tuple[int, ...],
+    fixed: int,
+    itemsize: int,
+    strided: bool,
+    along: bool,
+    packed: bool,
+) -> Tiling:
+    """The tiling of a contraction.
+
+    Args:
+        registers: vector registers of the target.
+        lanes: elements of a vector.
+        extents: of the axes m; axis 0's is only an example.
+        columns: extent of n.
+        reduced: extents of the summed axes.
+        chain: first summed axis of a chain, and how many of its indices are in one.
+        free: axes m that a tile may extend along, innermost preference first.
+        fixed: axes that are outside of the panels at any rate.
+        itemsize: bytes of an element.
+        strided: whether a's terms lie far from one another, so that a tile should not run through all of them.
+        along: whether a moves along n.
+        packed: whether b is packed.
+    """
+    terms = math.prod(reduced)
+    tile, panels = tile_and_panels(registers, lanes, extents, free, columns, terms, along)
+    first, chunk = chain
+    blocks = "one"
+    if math.prod(reduced[:first]) > 1 or chunk < reduced[first]:
+        panel = terms * max(panels) * lanes * itemsize
+        blocks = "outside" if strided or panel > PANEL_BYTES else "inside"
+    outside = loops_outside(tile, extents, blocks, fixed)
+    shapes = tuple(None if n == 0 and terms > 32 else extent for n, extent in enumerate(reduced))
+    return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed)

@@ -1,0 +1,302 @@
+"""Loops in the graph: `Loop`, the region that is repeated, and the primitive `scan`, one result of running it.
+
+A loop has several results and a node has one value, so a loop is recorded as sibling nodes: `scan` with the same
+`Loop`, the same operands and another `index`. Transformations treat siblings together (`joint`), and the compiler
+makes one native loop of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..graph.node import Node
+from .base import Primitive, apply, emit, mode, primitive
+from .leaf import placeholder
+from .rules import broadcast, full
+
+#: numbers that are part of the structure of a program; another one inside a region becomes an operand of the loop
+_STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
+
+
+class Loop:
+    """A region of nodes and how often it is repeated; immutable, equal to every loop that computes the same.
+
+    The region's inputs are placeholders: of values that stay the same (`constants`), of values handed from one
+    iteration to the next (`carries`), and of the slices of stacks (`slices`). Its `outputs` are the next carries, then
+    what is stacked. `length` iterations run, over the stacks from the back if `reverse`.
+
+    Attributes:
+        order: the nodes of the region, operands first, placeholders included.
+        root: the loop that this one extends by further stacked outputs (`extended`), or itself.
+        memo: what transformations remember about the loop.
+    """
+
+    __slots__ = (
+        "_hash", "carries", "constants", "key", "length", "memo", "order", "outputs", "reverse", "root", "slices",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        constants: Sequence[Node],
+        carries: Sequence[Node],
+        slices: Sequence[Node],
+        outputs: Sequence[Node],
+        length: int,
+        reverse: bool,
+        root: Loop | None = None,
+    ):
+        self.constants = tuple(constants)
+        self.carries = tuple(carries)
+        self.slices = tuple(slices)
+        self.outputs = tuple(outputs)
+        self.length = length
+        self.reverse = reverse
+        self.root = self if root is None else root
+        self.memo: dict[Any, Any] = {}
+        self.order = ordered(self.outputs, self.inputs)
+        self.key = self._structure()
+        self._hash = hash(self.key)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """All placeholders, in the order of the primitive's operands."""
+        return (*self.constants, *self.carries, *self.slices)
+
+    def _structure(self) -> tuple:
+        place = {node: number for number, node in enumerate(self.order)}
+        parts: list[Any] = [len(self.constants), len(self.carries), self.length, self.reverse]
+        for node in self.order:
+            parts += (node.requires_grad, node.shape, node.dtype)
+            if node.op.name == "full":
+                parts.append(repr(node.op.value))
+            elif node.op.name != "placeholder":
+                parts.append(node.op.key)
+                parts += [place[operand] for operand in node.inputs]
+        parts.append(tuple([place[node] for node in self.outputs]))
+        return (*parts, None if self.root is self else self.root.key)
+
+    def extended(self, extra: Sequence[Node]) -> Loop:
+        """The loop that also stacks the nodes `extra` of the region."""
+        if not extra:
+            return self
+        outputs = (*self.outputs, *extra)
+        return Loop(self.constants, self.carries, self.slices, outputs, self.length, self.reverse, self.root)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Loop) and self._hash == other._hash and self.key == other.key)
+
+    def __repr__(self) -> str:
+        return f"<{self.length} times {len(self.order) - len(self.inputs)} nodes>"
+
+
+def ordered(outputs: Iterable[Node], inputs: Sequence[Node]) -> tuple[Node, ...]:
+    """`inputs`, then the nodes that `outputs` need, operands first."""
+    order = list(inputs)
+    seen = set(order)
+    stack = [(node, False) for node in outputs]
+    stack.reverse()
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((operand, False) for operand in reversed(node.inputs) if operand not in seen)
+    return tuple(order)
+
+
+def with_bodies(order: Iterable[Node]) -> list[Node]:
+    """`order`, and behind it the nodes inside of the loops among it."""
+    found = list(order)
+    for node in found:
+        if node.op.name == "scan" and node.value is None:
+            found += [inner for inner in node.op.loop.order if inner not in node.op.loop.inputs]
+    return found
+
+
+class Scan(Primitive):
+    """Result `index` of a loop: its last carries come first, then its stacked outputs.
+
+    Operands are the loop's constants, first carries and stacks (whose axis 0 has the loop's length).
+    """
+
+    name = "scan"
+    family = "control"
+    attributes = ("loop", "index")
+    joint = True
+
+    def infer(self, *operands):
+        """A carry's type, or that of a stack of the body's output."""
+        loop = self.loop
+        inputs = loop.inputs
+        if len(operands) != len(inputs):
+            self.reject(f"{len(inputs)} operands are needed, there are {len(operands)}", operands)
+        first_slice = len(inputs) - len(loop.slices)
+        for number, (inner, operand) in enumerate(zip(inputs, operands)):
+            shape = (loop.length, *inner.shape) if number >= first_slice else inner.shape
+            if operand.shape != shape or operand.dtype is not inner.dtype:
+                self.reject(f"operand {number} must be {inner.dtype.name}{list(shape)}", (operand,))
+        result = loop.outputs[self.index]
+        stacked = (loop.length,) if self.index >= len(loop.carries) else ()
+        return (*stacked, *result.shape), result.dtype
+
+    def vjp(self, node, cotangent, needed):
+        """Given by `loop_rules.vjp` for all siblings together."""
+        raise AssertionError("the results of a loop are differentiated together")
+
+    def jvp(self, node, tangents):
+        """Given by `loop_rules.jvp` for all siblings together."""
+        raise AssertionError("the results of a loop are differentiated together")
+
+    def batch(self, inputs, batched, size):
+        """Given by `loop_rules.batch` for all siblings together."""
+        raise AssertionError("the results of a loop are batched together")
+
+    def numpy(self, *arrays):
+        """One iteration after the other."""
+        return self.numpy_all(*arrays)[self.index]
+
+    def numpy_all(self, *arrays) -> list[np.ndarray]:
+        """The values of all siblings."""
+        loop = self.loop
+        count, first = len(loop.constants), len(loop.constants) + len(loop.carries)
+        carries = list(arrays[count:first])
+        stacks = [np.empty((loop.length, *n.shape), n.dtype.numpy) for n in loop.outputs[len(carries) :]]
+        known = dict(zip(loop.constants, arrays[:count]))
+        for step in range(loop.length):
+            at = loop.length - 1 - step if loop.reverse else step
+            values = known | dict(zip(loop.carries, carries))
+            values |= dict(zip(loop.slices, (array[at] for array in arrays[first:])))
+            for node in loop.order:
+                if node not in values:
+                    found = node.op.evaluate(node.dtype, [values[operand] for operand in node.inputs])
+                    values[node] = np.asarray(found, node.dtype.numpy)
+            results = [values[node] for node in loop.outputs]
+            carries = results[: len(carries)]
+            for stack, value in zip(stacks, results[len(carries) :]):
+                stack[at] = value
+        return [np.array(c) for c in carries] + stacks
+
+    def cost(self, node):
+        """The body's, as often as it runs; what siblings share is counted once, with the first."""
+        loop = self.loop
+        if self.index:
+            return 0, 0
+        parts = [n.op.cost(n) for n in loop.order if n.op.name not in ("placeholder", "constant")]
+        return loop.length * sum(p[0] for p in parts), loop.length * sum(p[1] for p in parts)
+
+
+def results(loop: Loop, operands: tuple[Node, ...], indices: Iterable[int]) -> list[Node]:
+    """Record siblings: the results `indices` of `loop`."""
+    return [apply(primitive("scan", (loop, index)), operands) for index in indices]
+
+
+class Closed(NamedTuple):
+    """A loop, and its constants as nodes of the graph around it."""
+
+    loop: Loop
+    constants: list[Node]
+
+
+def close(
+    outputs: Sequence[Node],
+    carries: Sequence[Node],
+    slices: Sequence[Node],
+    length: int,
+    reverse: bool,
+    replaced: Mapping[Node, Node] | None = None,
+) -> Closed:
+    """The loop whose region computes `outputs` from the placeholders `carries` and `slices`.
+
+    Everything else that the outputs depend on becomes a constant: computed once, outside. `replaced` maps nodes to the
+    slices that stand for them. A constant that is an operand of a contraction and is also used otherwise becomes two,
+    so that its gradient as an operand can be computed after the loop.
+    """
+    mapped = {node: node for node in (*carries, *slices)} | dict(replaced or {})
+    order = _ordered_from(outputs, mapped)
+    varying = set(mapped)
+    for node in order:
+        if any(operand in varying for operand in node.inputs):
+            varying.add(node)
+    fresh: dict[Node, Node] = dict(mapped)
+    constants: dict[tuple[Node, bool], Node] = {}
+
+    def constant_for(node: Node, product: bool) -> Node:
+        op: Any = node.op
+        if op.name == "iota":
+            return copied(node, ())
+        if op.name == "full":
+            value = op.value
+            if isinstance(value, bool) or (value in _STRUCTURAL and repr(value) != "-0.0"):
+                return copied(node, ())
+            if node.shape:
+                return emit("broadcast", constant_for(full(value, (), node.dtype), False), attributes=(node.shape, ()))
+        key = (node, product)
+        if key not in constants:
+            number = len(constants)
+            constants[key] = placeholder(number, node.shape, node.dtype, node.requires_grad)
+        return constants[key]
+
+    def copied(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node not in fresh:
+            fresh[node] = Node(node.op, inputs, node.shape, node.dtype, None, node.requires_grad, node.where)
+        return fresh[node]
+
+    before = mode.where
+    try:
+        for node in order:
+            if node in varying and node not in fresh:
+                mode.where = node.where
+                product = node.op.name == "contract"
+                operands = tuple([fresh[i] if i in varying else constant_for(i, product) for i in node.inputs])
+                copied(node, operands)
+        results = [fresh[o] if o in varying else constant_for(o, False) for o in outputs]
+    finally:
+        mode.where = before
+    loop = Loop(list(constants.values()), carries, slices, results, length, reverse)
+    return Closed(loop, [node for node, _ in constants])
+
+
+def _ordered_from(outputs: Iterable[Node], stops: Mapping[Node, Any]) -> list[Node]:
+    """The nodes that `outputs` need, operands first, not looking behind `stops` and what is older than all of them."""
+    oldest = min((node.serial for node in stops), default=math.inf)
+    order: list[Node] = []
+    seen: set[Node] = set(stops)
+    stack = [(node, False) for node in outputs]
+    while stack:
+        node, expanded = stack.pop()
+        if expanded:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            if node.serial > oldest:
+                stack.extend((operand, False) for operand in node.inputs if operand not in seen)
+    return order
+
+
+def replay(nodes: Sequence[Node], bound: Mapping[Node, Node]) -> list[Node]:
+    """`nodes` with what `bound` maps replaced: what does not depend on it is used as it is."""
+    changed: dict[Node, Node] = dict(bound)
+    before = mode.where
+    try:
+        for node in _ordered_from(nodes, bound):
+            if any(operand in changed for operand in node.inputs):
+                mode.where = node.where
+                changed[node] = apply(node.op, tuple([changed.get(i, i) for i in node.inputs]))
+    finally:
+        mode.where = before
+    return [changed.get(node, node) for node in nodes]
+
+
+def stacked(node: Node, length: int) -> Node:
+    """`node` repeated along a new leading axis."""
+    return broadcast(node, (length, *node.shape), tuple(range(1, len(node.shape) + 1)))
