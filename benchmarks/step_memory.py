@@ -1,8 +1,8 @@
 """Bytes that a training step allocates: Chainrule's compiled step beside PyTorch's.
 
 Ours is the plan's: its arena and the outputs that take over no storage of the state. PyTorch's is the largest sum of
-what its allocator for the CPU has handed out during a step and not yet got back, as its profiler records it; memory that
-libraries below it take for themselves is not seen, so that the figure is a lower bound. On both sides the batch,
+what its allocator for the CPU has handed out during a step and not yet got back, as its profiler records it; memory
+that libraries below it take for themselves is not seen, so that the figure is a lower bound. On both sides the batch,
 the parameters and the optimiser's slots exist before.
 """
 
@@ -39,7 +39,6 @@ def torch_bytes(name: str, threads: int, compiled: bool) -> tuple[int, int]:
     from .sides.torch_networks import FORMS
 
     torch.set_num_threads(threads)
-    torch._dynamo.config.allow_rnn = True
     workload = find(name)
     batch = [t[: workload.batch] for t in torch_side.tensors(workload)]
     found = []

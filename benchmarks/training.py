@@ -58,7 +58,8 @@ def _report(result: dict) -> None:
     ]
     table(f"{result['workload']}, {result['threads']} threads", ["", "median", "best", "ratio"], rows)
     share = f"{result['gflops']:.1f} GFLOP/s, {100 * result['peak_share']:.1f} % of the measured peak"
-    print(f"  matrix products and convolutions {share}" + (f"; aim {100 * aim:.0f} %" if (aim := result["peak_aim"]) else ""))
+    aim = f"; aim {100 * result['peak_aim']:.0f} %" if result["peak_aim"] else ""
+    print(f"  matrix products and convolutions {share}{aim}")
     for name, slow in result["left_out_us"].items():
         print(f"  not timed further: {name}, {microseconds(slow)}")
     if result["ratio"]:

@@ -305,6 +305,36 @@ def test_convolutions_of_rounded_operands(case, compiled, host):
         near(got.numpy(), expected.numpy(), 400)
 
 
+def test_loops_round_what_stays_the_same_once():
+    x, w, u = normal(5, 3, 8), normal(12, 8) * np.float32(0.3), normal(12, 12) * np.float32(0.3)
+
+    def loop(x, w, u):
+        with cr.autocast():
+            return cr.scan(lambda h, part: (cr.tanh(part @ w.T + h @ u),) * 2, cr.zeros(3, 12), x)
+
+    def unrolled(x, w, u):
+        h, rows = cr.zeros(3, 12), []
+        with cr.autocast():
+            for step in range(5):
+                h = cr.tanh(x[step] @ w.T + h @ u)
+                rows.append(h)
+        return h, cr.stack(rows)
+
+    def gradients(function):
+        def run(x, w, u):
+            (last, rows), back = cr.vjp(function, x, w, u)
+            return (last, rows, *back((last, rows)))
+
+        return cr.compile(run)
+
+    given = [cr.asarray(v) for v in (x, w, u)]
+    found, expected = (gradients(f) for f in (loop, unrolled))
+    for got, wanted in zip(found(*given)[:2], expected(*given)[:2], strict=True):
+        assert got.numpy().tobytes() == wanted.numpy().tobytes()
+    for got, wanted in zip(found(*given)[2:], expected(*given)[2:], strict=True):
+        near(got.numpy(), wanted.numpy().astype(np.float64), 4000)
+
+
 # --- training -------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ SMALL = {
     "char-lstm": {"embedding": 5, "hidden": 6, "length": 7, "symbols": 11, "batch": 4},
     "char-gpt": {"layers": 2, "heads": 2, "width": 8, "length": 9, "symbols": 11, "batch": 3},
     "vae": {"inputs": 30, "hidden": (12,), "code": 4, "batch": 6},
-    "unet": {"width": 8, "groups": 4, "side": 8, "batch": 3},
+    "unet": {"width": 8, "factors": (1, 2), "groups": 4, "side": 8, "batch": 3},
     "gcn": {"nodes": 50, "edges": 80, "words": 40, "words_each": 5, "labelled": 20, "batch": 20},
 }
 
@@ -84,23 +84,29 @@ def test_torch_has_the_reference_losses(workload: Workload) -> None:
 
 
 @pytest.mark.slow
+@needs_torch
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is the peer")
-@pytest.mark.parametrize("workload", [w for w in ALL if w.name in WORKLOADS], ids=lambda w: w.name)
-def test_jax_has_the_reference_losses(workload: Workload) -> None:
+@pytest.mark.parametrize("workload", NETWORKS, ids=lambda w: w.name)
+def test_jax_has_the_reference_losses(workload: Workload, pytestconfig: pytest.Config) -> None:
+    """Every form; without ``--slow`` one form of the networks that compile fast."""
     from benchmarks.sides import jax_side
+    from benchmarks.sides.jax_networks import FORMS
 
+    full = pytestconfig.getoption("--slow")
+    if not full and workload.name not in ("mnist-cnn", "vae"):
+        pytest.skip("with --slow")
     expected = _expected(workload)
-    for candidate in jax_side.candidates(replace(workload, scans=(3,)), 1):
-        reference.check(workload, candidate.check(3), expected, candidate.name)
+    workload = replace(workload, scans=(3,) if full else ())
+    for form in FORMS.get(workload.network, ("",))[: None if full else 1]:
+        for candidate in jax_side.of_form(workload, form, jax_side.laid_out(workload, form), 1):
+            reference.check(workload, candidate.check(3), expected, candidate.name)
 
 
 def test_reference_of_perceptrons_agrees_with_torch() -> None:
     pytest.importorskip("torch")
     for name in ("iris", "dqn", "uncertainty"):
         workload = _little(WORKLOADS[name])
-        np.testing.assert_allclose(
-            reference.first_losses(workload, 3), reference._by_torch(workload, 3), rtol=1e-6
-        )
+        np.testing.assert_allclose(reference.first_losses(workload, 3), reference._by_torch(workload, 3), rtol=1e-6)
 
 
 def test_flops_of_mnist_mlp() -> None:

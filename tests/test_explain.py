@@ -200,6 +200,14 @@ def test_blocked_contraction():
     assert "k in 2 blocks of 504" in str(e)
 
 
+def test_packed_operand_counts_whole_vectors():
+    from_panels = cr.explain(lambda a, b: a @ b.T, cr.ones((64, 48)), cr.ones((40, 48))).kernels[-1]
+    lanes = from_panels.kernel.static.lanes
+    columns = -(-40 // lanes) * lanes
+    assert from_panels.kind == "contract"
+    assert (from_panels.read, from_panels.written) == (4 * (64 * 48 + columns * 48), 4 * 64 * 40)
+
+
 def test_gradient_of_function():
     e = cr.explain(cr.grad(lambda w: (w**2).sum()), cr.ones((7,)))
     assert e.phases["reverse"] and "gradient graph" in str(e)

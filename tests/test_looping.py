@@ -122,6 +122,14 @@ def weighted(f: Callable) -> Callable:
 
 
 some = pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in CASES])
+
+
+@pytest.fixture(autouse=True)
+def _full_length(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("slow") and not request.config.getoption("--slow"):
+        pytest.skip("runs with --slow")
+
+
 each = pytest.mark.parametrize("name", CASES)
 directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 

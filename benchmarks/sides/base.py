@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,11 @@ class Candidate:
 class Order:
     """Row indices of batch after batch, a new shuffled order each epoch, the incomplete last batch dropped."""
 
-    def __init__(self, workload: Workload, permutation: Callable[[int], object]):
+    def __init__(self, workload: Workload, permutation: Callable[[int], Any]):
         self.batch, self.rows, self.permutation = workload.batch, workload.rows, permutation
-        self.position, self.order = self.rows, None
+        self.position, self.order = self.rows, permutation(0)
 
-    def take(self, steps: int) -> object:
+    def take(self, steps: int) -> Any:
         """Indices of the next `steps` batches as one array of ``steps * batch``, or fewer at the end of an epoch."""
         if self.position + self.batch > self.rows:
             self.order, self.position = self.permutation(self.rows), 0

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from ..workloads.base import Workload
+from ..workloads.mnist_cnn import Convolutional
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,
@@ -346,7 +347,7 @@ def make(workload: Workload, form: str):
         if value.ndim == 4 and form == "nhwc":
             value = value.transpose(2, 3, 1, 0)
         elif value.ndim == 2 and not key.startswith(ROWS):
-            if workload.network == "convolutional" and form == "nhwc" and key.startswith(_flattened(workload)):
+            if isinstance(workload, Convolutional) and form == "nhwc" and key.startswith(_flattened(workload)):
                 side = workload.last_side
                 value = value.reshape(len(value), -1, side, side).transpose(0, 2, 3, 1).reshape(value.shape)
             value = value.T
@@ -354,6 +355,6 @@ def make(workload: Workload, form: str):
     return (parameters, buffers), NETWORKS[workload.network](workload, form)
 
 
-def _flattened(workload) -> str:
+def _flattened(workload: Convolutional) -> str:
     """Key of the layer that takes the flattened image."""
     return f"{3 * len(workload.channels) + 1}."

@@ -87,18 +87,21 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int32) if array.dtype == np.int64 else array
 
 
+def laid_out(workload: Workload, form: str) -> tuple:
+    """The data set, in the form's layout."""
+    arrays = [_narrow(a) for a in workload.data()]
+    return tuple(jnp.asarray(a.transpose(0, 2, 3, 1) if form == "nhwc" and a.ndim == 4 else a) for a in arrays)
+
+
 def candidates(workload: Workload, threads: int) -> list[Candidate]:
     """A call a step, and scans of many steps a call. JAX takes its threads from the process's affinity."""
-    found = []
-    for form in FORMS.get(workload.network, ("",)):
-        arrays = [_narrow(a) for a in workload.data()]
-        if form == "nhwc":
-            arrays = [a.transpose(0, 2, 3, 1) if a.ndim == 4 else a for a in arrays]
-        found += _of_form(workload, form, tuple(jnp.asarray(a) for a in arrays), threads)
-    return found
+    forms = FORMS.get(workload.network, ("",))
+    return [c for form in forms for c in of_form(workload, form, laid_out(workload, form), threads)]
 
 
-def _of_form(workload: Workload, form: str, data: tuple, threads: int) -> list[Candidate]:
+def of_form(workload: Workload, form: str, data: tuple, threads: int) -> list[Candidate]:
+    """The candidates of one form of the network."""
+
     def take(arrays, rows):
         return arrays if rows is None else tuple(a.at[rows].get(mode="promise_in_bounds") for a in arrays)
 
@@ -117,7 +120,7 @@ def _of_form(workload: Workload, form: str, data: tuple, threads: int) -> list[C
             lambda s, r: step(s, take(data, r), drawn(draws, r)), state, rows, length=length
         )
 
-    most = max(workload.scans) if workload.full_batch else workload.rows // workload.batch
+    most = max(workload.scans, default=1) if workload.full_batch else workload.rows // workload.batch
     lengths = dict.fromkeys(min(length, most) for length in workload.scans)
     forms = [("jit", one, 1), *((f"scan {n}", scan(n), n) for n in lengths)]
     found = []

@@ -6,6 +6,7 @@ Further tensors after a batch stand for the random draws, which a module makes i
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def loss_of(name: str, out, *targets):
 def perceptron(widths, activation: str) -> list[nn.Module]:
     """Linear layers with an activation between each two."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:]):
+    for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
     return layers[:-1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from .our_networks import network
 def build(workload: Workload):
     """``step(*batch) -> loss``, uncompiled, with weights of its own."""
     model = network(workload)
-    options = {"lr": workload.learning_rate, "weight_decay": workload.weight_decay}
+    options: dict[str, Any] = {"lr": workload.learning_rate, "weight_decay": workload.weight_decay}
     optimizer: optim.Optimizer
     if workload.optimizer == "adam":
         optimizer = optim.Adam(model.parameters(), **options)

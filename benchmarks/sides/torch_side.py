@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -14,22 +17,29 @@ LAYOUTS = {"nchw": torch.contiguous_format, "channels last": torch.channels_last
 
 def make_optimizer(workload: Workload, parameters, fused: bool = False) -> torch.optim.Optimizer:
     """The workload's optimiser."""
-    options = {"lr": workload.learning_rate, "weight_decay": workload.weight_decay, "fused": fused or None}
+    options: dict[str, Any] = {
+        "lr": workload.learning_rate,
+        "weight_decay": workload.weight_decay,
+        "fused": fused or None,
+    }
     if workload.optimizer == "adam":
         return torch.optim.Adam(parameters, **options)
     return torch.optim.SGD(parameters, momentum=workload.momentum, **options)
 
 
-def build(workload: Workload, fused: bool = False, compiled: bool = False, form: str | None = None, layout=None):
+def build(
+    workload: Workload, fused: bool = False, compiled: bool = False, form: str | None = None, layout: str | None = None
+):
     """``step(*batch) -> loss`` with weights of its own."""
-    model = network(workload, form)
+    model: Any = network(workload, form)
     if layout is not None:
         model = model.to(memory_format=LAYOUTS[layout])
     optimizer = make_optimizer(workload, model.parameters(), fused)
-    forward, update = model, optimizer.step
+    forward: Any = model
+    update: Any = optimizer.step
     if compiled:
-        # products with compressed rows break the graph
-        forward = torch.compile(model, fullgraph=workload.network != "graph")
+        # an LSTM and products with compressed rows break the graph and run as they are
+        forward = torch.compile(model, fullgraph=workload.network not in ("graph", "recurrent"))
         if not fused:
             update = torch.compile(optimizer.step)
 
@@ -84,7 +94,7 @@ def _candidate(workload: Workload, name: str, data: list[torch.Tensor], **option
 def candidates(workload: Workload, threads: int) -> list[Candidate]:
     """Eager and compiled, plain and fused, every form and layout, all on `threads` threads."""
     torch.set_num_threads(threads)
-    torch._dynamo.config.allow_rnn = True
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
     # every candidate compiles the same lines: past the limit they would silently run eagerly
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 512
     data = tensors(workload)

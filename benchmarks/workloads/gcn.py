@@ -107,9 +107,9 @@ def _graph(nodes: int, edges: int, words: int, words_each: int) -> tuple[Sparse,
     adjacency = _compressed(rows, columns, scale[rows] * scale[columns], (nodes, nodes))
     frequency = (1.0 / np.arange(1, words + 1)) ** 0.5
     found = generator.choice(words, (nodes, words_each), p=frequency / frequency.sum())
-    entries = np.unique(np.stack([np.repeat(own, words_each), found.ravel()], 1), axis=0)
-    each = np.bincount(entries[:, 0], minlength=nodes)
-    return adjacency, _compressed(*entries.T, 1 / each[entries[:, 0]], (nodes, words))
+    documents, present = np.unique(np.stack([np.repeat(own, words_each), found.ravel()], 1), axis=0).T
+    each = np.bincount(documents, minlength=nodes)
+    return adjacency, _compressed(documents, present, 1 / each[documents], (nodes, words))
 
 
 WORKLOAD = GraphConvolutional(

@@ -75,6 +75,7 @@ WORKLOAD = Residual(
     learning_rate=0.01,
     momentum=0.9,
     weight_decay=1e-4,
+    tolerance=1e-3,
     scans=(8,),
 )
 VARIANTS = [

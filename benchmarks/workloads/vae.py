@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Autoencoder(Workload):
             found |= dense(f"encoder.{2 * number}", *pair)
         found |= dense("mean", self.hidden[-1], self.code) | dense("log_variance", self.hidden[-1], self.code)
         widths = (self.code, *reversed(self.hidden), self.inputs)
-        for number, pair in enumerate(zip(widths, widths[1:])):
+        for number, pair in enumerate(pairwise(widths)):
             found |= dense(f"decoder.{2 * number}", *pair)
         return found
 
@@ -49,7 +50,7 @@ class Autoencoder(Workload):
             yield self.batch * fan_in * fan_out, number > 0
         yield self.batch * self.hidden[-1] * 2 * self.code, True
         widths = (self.code, *reversed(self.hidden), self.inputs)
-        for fan_in, fan_out in zip(widths, widths[1:]):
+        for fan_in, fan_out in pairwise(widths):
             yield self.batch * fan_in * fan_out, True
 
 

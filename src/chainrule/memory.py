@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: programs below this never ask how much memory the machine has
 WORTH_ASKING = 64 << 20
+#: share of the arena from which on checkpoints are recommended
+WORTH_SAVING = 0.05
 #: tensors that an error names
 NAMED = 5
 
@@ -235,6 +237,8 @@ def retained(plan: Plan, layers: Layers, nodes: dict[int, Node]) -> Retained:
         sums[name] = sums.get(name, 0) + buffer.bytes
     result.layers = sorted(sums.items(), key=lambda pair: -pair[1])
     _estimate(result, order, kept, readers, arena)
+    if result.saved < plan.arena_bytes * WORTH_SAVING:
+        result.saved = result.segments = 0
     return result
 
 

@@ -5,6 +5,7 @@ More graphs than a test run has time for: ``python -m tests.compiler.test_halves
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -17,7 +18,7 @@ from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.backends.cpu.contract import CpuTiles
 from chainrule.compiler.plan import make_plan
-from chainrule.dtypes import DType, bfloat16, converted, float16, float32, float64, int64
+from chainrule.dtypes import DType, bfloat16, converted, float16, float32, float64, int8, int16, int64, uint8
 from chainrule.graph.node import Node, topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
@@ -141,6 +142,29 @@ def test_conversions_without_instructions_run_here():
         capture_output=True, text=True, timeout=300, cwd=ROOT,
     )  # fmt: skip
     assert result.returncode == 0 and "done" in result.stdout, result.stderr[-3000:]
+
+
+@pytest.mark.parametrize("dtype", [bfloat16, float16, int16, int8, uint8], ids=lambda d: d.name)
+@pytest.mark.parametrize("columns", [17, 33, 18])
+def test_the_last_vector_writes_nothing_beyond_its_row(dtype, columns):
+    """Code without IR passes: LLVM may make a store of one lane of short elements four bytes wide."""
+    x = constant(converted(np.arange(16 * columns).reshape(2, columns, 8) % 100, dtype))
+    turned = emit("permute", x, attributes=((0, 2, 1),))
+    plan = make_plan(topological([turned]), [turned], CpuTiles(toolchain.host()), 1, None, True)
+    ((kernel,), (call,)) = plan.kernels, [c for r in plan.regions for t in r.tasks for c in t.calls]
+    text = kernel_module([("the_kernel", kernel)], toolchain.host())
+    address = toolchain.load(toolchain.compile_ir(text, opt=0), ["the_kernel"])["the_kernel"]
+    size = 16 * columns * dtype.itemsize
+    memory = np.full(size + 64, 0xA5, np.uint8)
+    table = np.zeros(64, np.int64)
+    for buffer in plan.buffers:
+        array = x.value if buffer.kind == "leaf" else memory
+        table[buffer.number] = array.__array_interface__["data"][0]
+    words = np.array(call.arguments, np.int64)
+    native_call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address)
+    native_call(table.ctypes.data, words.ctypes.data, 0, plan.regions[0].tasks[0].extent)
+    assert (memory[size:] == 0xA5).all()
+    assert memory[:size].tobytes() == np.ascontiguousarray(x.value.transpose(0, 2, 1)).tobytes()
 
 
 if __name__ == "__main__":

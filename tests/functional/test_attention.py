@@ -61,6 +61,32 @@ def test_masks(form, shape):
     same_as_torch(ATTEND, lambda q, k, v, mask: TORCH(q, k, v, mask.expand(2, 3, 7, 9)), [q, k, v, bias])
 
 
+@pytest.mark.parametrize("seed", range(16))
+def test_random_shapes_masks_and_blocks(seed, monkeypatch):
+    """In the interpreter, to be fast; of operands that are permuted views."""
+    rng = np.random.default_rng(seed)
+    monkeypatch.setenv("CHAINRULE_BACKEND", "interpreter")
+    rows = int(rng.integers(1, 7))
+    monkeypatch.setattr(module, "LONG", 0 if seed % 4 else module.LONG)
+    monkeypatch.setattr(module, "block_rows", lambda num_queries: rows)
+    lead = tuple(int(x) for x in rng.integers(1, 4, size=rng.integers(0, 4)))
+    m, n, e, f = (int(x) for x in rng.integers(1, 12, size=4))
+    arrays = [rng.normal(size=(*lead, *shape)) for shape in ((e, m), (e, n), (n, f))]
+    kind = ("none", "causal", "bool", "bias")[int(rng.integers(0, 4))]
+    if kind in ("bool", "bias"):
+        shape = [int(x) if rng.integers(0, 2) else 1 for x in (*lead, m, n)]
+        arrays.append(rng.uniform(size=shape) < 0.7 if kind == "bool" else rng.normal(size=shape))
+
+    def ours(q, k, v, *mask):
+        return ATTEND(q.mT, k.mT, v, *mask, is_causal=kind == "causal")
+
+    def theirs(q, k, v, *mask):
+        mask = [x.expand(*lead, m, n) for x in mask]
+        return TORCH(q.mT, k.mT, v, *mask, is_causal=kind == "causal")
+
+    same_as_torch(ours, theirs, arrays)
+
+
 def test_query_without_keys_gives_zeros_and_no_gradient(form):
     q, k, v = operands(2)
     for mask in (keep(7, 9), np.where(keep(7, 9), 0.3, -np.inf)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule.dtypes import int32, uint8
 from chainrule.errors import DTypeError
 
 from .table import bools, case, distinct, floats, integers, row, wrong
@@ -111,7 +112,8 @@ row(
 def place_of_max(axes, x, dtype="uint8"):
     """Where the largest element is, among those of `axes`."""
     moved = np.moveaxis(x, axes, range(-len(axes), 0))
-    return moved.reshape(*moved.shape[: x.ndim - len(axes)], -1).argmax(-1).astype(dtype)
+    kept = moved.shape[: x.ndim - len(axes)]
+    return moved.reshape(*kept, int(np.prod(moved.shape[len(kept) :]))).argmax(-1).astype(dtype)
 
 
 def largest_at(axes, x):
@@ -297,3 +299,19 @@ row(
     ],
     loose=16.0,  # the wide case adds up 462 products
 )  # fmt: skip
+row(
+    "first_place",
+    lambda axes, dtype, x: place_of_max(axes, x, dtype.name),
+    [
+        case(distinct(4, 5), attributes=((1,), uint8)),
+        case(distinct(3, 2, 4), attributes=((0, 2), uint8)),
+        case(np.maximum(floats(2, 2, 3, 2), 0), attributes=((2, 3), uint8), tag="ties"),
+        case(np.array([[1.0, np.nan, np.nan], [np.nan, np.inf, 1.0]]), attributes=((1,), int32), tag="special"),
+        case(integers(4, 40), attributes=((1,), int32), tag="reduced"),
+        case(floats(0, 3), attributes=((1,), uint8), tag="empty"),
+    ],
+    [
+        wrong(floats(2, 0), attributes=((1,), uint8), message="no elements along axes (1,)"),
+        wrong(bools(2, 3), attributes=((1,), uint8), message="needs numbers", error=DTypeError),
+    ],
+)

@@ -66,6 +66,7 @@ def no_kink(*shape, dtype="float64", seed=0):
 
 unary("neg", exact(np.negative), kinds="iuf")
 unary("abs", exact(np.absolute), kinds="iuf", values=distinct)
+unary("relu", exact(lambda x: np.where(x <= 0, np.zeros((), x.dtype), x)), kinds="iuf", values=distinct)
 unary("sign", exact(np.sign), kinds="iuf", values=distinct)
 unary("square", exact(np.square), kinds="iuf")
 unary("reciprocal", precise(lambda x: 1 / x), low=0.3)

@@ -17,6 +17,7 @@ from ..graph.node import Node, topological
 from ..ops.base import Primitive, primitive
 from .images import canonical_convolution, in_pairs
 from .regions import Repeated, gather
+from .strides import contiguous, reshape_strides
 
 #: numbers that are part of a program's structure; every other one is an argument of the program
 STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
@@ -34,7 +35,7 @@ ACCUMULATED = frozenset(
 UNBUFFERED = frozenset(("leaf", "full", "scalar", "iota", "reshape", "permute", "broadcast", "slice", "flip", "windows"))
 
 #: kinds whose operands must be buffers in row-major order
-WHOLE = frozenset(("csr_matmul", "scatter_add", "scatter_add_along", "sort", "argsort", "fold", "loop", "part"))
+WHOLE = frozenset(("csr_matmul", "scatter_add", "scatter_add_along", "sort", "argsort", "loop", "part"))
 
 CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad", "convolution_weight_grad"))
 
@@ -114,7 +115,7 @@ class Canonical:
         for node in sources + sorted(set(order).difference(sources), key=_serial):
             self._of[id(node)] = self._convert(node)
         self.outputs = [self._own(self._of[id(node)]) for node in outputs]
-        self._finish()
+        self.relist(self._needed())
 
     def _convert(self, node: Node) -> Item:
         self._line = self._whole or node
@@ -135,7 +136,7 @@ class Canonical:
             self.leaves.append(node)
             return item
         if name == "full":
-            return self._full(op.value, op.shape, op.dtype, is_lifted(op))
+            return self._full(op.value, op.shape, op.dtype, self._whole is None and is_lifted(op))
         inputs = tuple(self._of[id(operand)] for operand in node.inputs)
         if name in ("alias", "stop_gradient", "checkpoint"):
             return inputs[0]
@@ -256,7 +257,7 @@ class Canonical:
             inputs = (*first, *rest)
         elif name in ("take", "take_along", "random_bits"):
             inputs = (self._in_memory(inputs[0]), *inputs[1:])
-        simpler = self._simplify(name, op, inputs, shape, dtype)
+        simpler = self._simplify(name, op, inputs, shape, dtype) or self._flattened(name, op, inputs, shape, dtype)
         if simpler is not None:
             return simpler
         key = (op.key, tuple(id(i) for i in inputs))
@@ -265,6 +266,35 @@ class Canonical:
             item = self._known[key] = Item(name, op, inputs, shape, dtype)
             item.node = self._line
         return item
+
+    def _flattened(self, name: str, op: Primitive, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
+        """An elementwise operation on a reshaped product in the shape of the product, whose epilogue it can then join."""
+        if op is None or op.family != "elementwise":
+            return None
+        for x in inputs:
+            source = x.inputs[0] if x.kind == "reshape" else None
+            if source is None or len(source.shape) >= len(shape) or source.op is None:
+                continue
+            if source.kind == "bmm" or source.op.family == "elementwise":
+                flat = [self._reshaped(y, source.shape) for y in inputs]
+                if None not in flat:
+                    return self.reshape(self.apply(name, op, tuple(flat), source.shape, dtype), shape)
+        return None
+
+    def _reshaped(self, x: Item, shape: tuple[int, ...]) -> Item | None:
+        """`x` in another shape if that needs no copy."""
+        if x.kind == "broadcast":
+            source = x.inputs[0]
+            if source.kind in MOVEMENTS:
+                return None
+            strides = [0] * len(x.shape)
+            for extent, stride, axis in zip(source.shape, contiguous(source.shape), x.op.axes):  # type: ignore[union-attr]
+                strides[axis] = stride if extent != 1 else 0
+            if reshape_strides(x.shape, tuple(strides), shape) is None:
+                return None
+        elif x.kind in MOVEMENTS and x.kind != "reshape":
+            return None
+        return self.reshape(x, shape)
 
     def movement(self, name: str, attributes: tuple, x: Item, shape: tuple[int, ...]) -> Item:
         """A movement primitive applied to an item."""
@@ -371,8 +401,17 @@ class Canonical:
             item.node = self._line
         return item
 
-    def _finish(self) -> None:
-        """List the items that the outputs need, operands first, and who uses what."""
+    def relist(self, items: Iterable[Item]) -> None:
+        """Number `items`, operands first, and note who uses what."""
+        self.items = list(items)
+        for number, item in enumerate(self.items):
+            item.index = number
+            item.users = []
+            for operand in item.inputs:
+                operand.users.append(item)
+
+    def _needed(self) -> list[Item]:
+        """The items that the outputs need, as they were made."""
         needed = {id(item): item for item in self.outputs}
         stack = list(self.outputs)
         while stack:
@@ -380,11 +419,7 @@ class Canonical:
                 if id(operand) not in needed:
                     needed[id(operand)] = operand
                     stack.append(operand)
-        for item in sorted(needed.values(), key=lambda item: item.born):
-            item.index = len(self.items)
-            self.items.append(item)
-            for operand in item.inputs:
-                operand.users.append(item)
+        return sorted(needed.values(), key=lambda item: item.born)
 
 
 def _serial(node: Node) -> int:

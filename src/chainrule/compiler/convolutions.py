@@ -19,6 +19,7 @@ from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .images import classes
 from .kernel import Access, Body, Kernel
+from .staging import channels_last
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
@@ -58,11 +59,11 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
     """Add the kernels of a convolution or one of its gradients, with what follows it."""
     item = group.anchor
     assert item is not None
-    {
-        "convolution": _forward,
-        "convolution_input_grad": _input_grad,
-        "convolution_weight_grad": _weight_grad,
-    }[item.kind](lowering, group, item)
+    if item.kind == "convolution_weight_grad":
+        _weight_grad(lowering, group, item)
+        return
+    with channels_last(lowering, group):
+        (_forward if item.kind == "convolution" else _input_grad)(lowering, group, item)
 
 
 def _forward(lowering: Lowering, group: Group, item: Item) -> None:

@@ -8,25 +8,32 @@ elementwise group that feeds it. Linear in the number of items (times the number
 
 from __future__ import annotations
 
+import math
+
 from .canonical import Item
+from .recompute import LEAST_BYTES
 from .trees import reduction_tree
 from .views import Views
 
 REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"))
 SCATTERS = frozenset(("scatter_add", "scatter_add_along"))
 #: elementwise kinds are those of no other class; "copy" is the identity, for operands and results that need a buffer
-HOST = frozenset(("sort", "argsort", "fold"))
+HOST = frozenset(("sort", "argsort"))
 ASSEMBLED = frozenset(("concat", "pad"))
 #: how many first operands an elementwise kind reads at other points than its own
 GATHERED = {"take": 2, "take_along": 1, "random_bits": 1}
+#: items that each place of a window computes at most, where windows are added up
+MAXIMUM_FOLDED = 12
 #: items in one group at most: a longer chain is cut, which bounds code size and registers
 MAXIMUM_ITEMS = 96
+#: groups after which one is no longer recent
+RECENT = 12
 
 
 class Group:
     """Items computed by one kernel. `anchor` is a reduction, contraction or other non-elementwise item."""
 
-    __slots__ = ("ancestors", "anchor", "deps", "index", "items", "kind", "needed", "prologue", "shape")
+    __slots__ = ("ancestors", "anchor", "deps", "index", "items", "kind", "latest", "needed", "prologue", "shape")
 
     def __init__(self, index: int, kind: str, shape: tuple[int, ...], anchor: Item | None):
         self.index = index
@@ -37,6 +44,7 @@ class Group:
         self.prologue: list[Item] = []  # elementwise items before the anchor of a reduction
         self.deps: set[int] = set()
         self.needed = False  # whether another group may have this one among its ancestors
+        self.latest = index  # how many groups there were when something joined
         self.ancestors = 0  # bit set of all groups that this one needs, directly or not
 
 
@@ -76,6 +84,8 @@ class Grouping:
             self._open("csr", item.shape, item)
         elif kind in HOST:
             self._open("host", item.shape, item)
+        elif kind == "fold":
+            self._fold(item)
         elif kind in ASSEMBLED:
             self._open("assemble", item.shape, item)
         else:
@@ -120,7 +130,7 @@ class Grouping:
         direct = []
         for operand in item.inputs:
             group = self.of.get(operand.index)
-            if group is not None and group not in direct and self._joinable(group, item):
+            if group is not None and group not in direct and self._joinable(group, item) and self._is_near(group, item):
                 direct.append(group)
         direct.sort(key=lambda g: -g.index)
         chosen = None
@@ -135,10 +145,15 @@ class Grouping:
             chosen = self._open("map", item.shape, None)
         self._depend(chosen, sources)
         chosen.items.append(item)
+        chosen.latest = len(self.groups)
         self.of[item.index] = chosen
         for other in direct:
             if other is not self.of[item.index]:
                 self._merge(self.of[item.index], other)
+
+    def _is_near(self, group: Group, item: Item) -> bool:
+        """Whether a group is recent: what a later use asks of an old value is computed there, not kept until then."""
+        return len(self.groups) - group.latest <= RECENT or math.prod(item.shape) * item.dtype.itemsize < LEAST_BYTES
 
     def _joinable(self, group: Group, item: Item) -> bool:
         if group.shape != item.shape or len(group.items) >= MAXIMUM_ITEMS or group.kind not in ("map", "reduce", "bmm"):
@@ -146,6 +161,8 @@ class Grouping:
         if group.kind == "bmm" and not self._fuse_products:
             return False
         last = group.anchor
+        if group.kind == "reduce" and last is not None and last.inputs[0].kind == "convolution_weight_grad":
+            return False  # its channels are last, those of the weights that are updated first
         return group.kind == "map" or last is None or last.shape == item.shape
 
     def _reads_aligned(self, item: Item, group: Group) -> bool:
@@ -215,20 +232,34 @@ class Grouping:
         group = self._open("reduce", item.shape, item)
         if absorbed:
             assert feeding is not None
-            group.prologue = feeding.items
-            for inner in feeding.items:
-                self.of[inner.index] = group
-            group.deps = set(feeding.deps)
-            group.ancestors = feeding.ancestors
-            self.groups[feeding.index] = None
-            old, new = 1 << feeding.index, 1 << group.index
-            group.needed = feeding.needed
-            for other in self.groups if feeding.needed else ():
-                if other is not None and other is not group and other.ancestors & old:
-                    other.ancestors = (other.ancestors & ~old) | new | group.ancestors
-                    if feeding.index in other.deps:
-                        other.deps.discard(feeding.index)
-                        other.deps.add(group.index)
+            self._take_in(group, feeding)
+
+    def _take_in(self, group: Group, feeding: Group) -> None:
+        """Let `group`, which only `feeding` feeds, compute that as well."""
+        group.prologue = feeding.items
+        for inner in feeding.items:
+            self.of[inner.index] = group
+        group.deps = set(feeding.deps)
+        group.ancestors = feeding.ancestors
+        self.groups[feeding.index] = None
+        old, new = 1 << feeding.index, 1 << group.index
+        group.needed = feeding.needed
+        for other in self.groups if feeding.needed else ():
+            if other is not None and other is not group and other.ancestors & old:
+                other.ancestors = (other.ancestors & ~old) | new | group.ancestors
+                if feeding.index in other.deps:
+                    other.deps.discard(feeding.index)
+                    other.deps.add(group.index)
+
+    def _fold(self, item: Item) -> None:
+        x = item.inputs[0]
+        feeding = self.of.get(x.index)
+        group = self._open("fold", item.shape, item)
+        if feeding is None or feeding.kind != "map" or feeding.shape != x.shape or len(feeding.items) > MAXIMUM_FOLDED:
+            return
+        plain = not any(inner.kind in GATHERED or inner.kind == "check_index" for inner in feeding.items)
+        if plain and self._serves_only(feeding, item):
+            self._take_in(group, feeding)
 
     def _absorbs(self, item: Item, x: Item, feeding: Group) -> bool:
         if feeding.kind != "map" or feeding.shape != x.shape or item.kind in ("argmax", "argmin"):
@@ -238,6 +269,10 @@ class Grouping:
             return False
         if len(axes) < len(x.shape):
             return True
+        return self._serves_only(feeding, item)
+
+    def _serves_only(self, feeding: Group, item: Item) -> bool:
+        """Whether nothing but `item` needs what a group computes."""
         inside = {inner.index for inner in feeding.items} | {item.index}
         return all(user.index in inside for inner in feeding.items for user in inner.users) and not (
             self._outputs & inside - {item.index}

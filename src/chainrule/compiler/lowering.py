@@ -9,15 +9,21 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
+from .blocks import in_blocks
 from .canonical import CONVOLUTIONS, Canonical, Item
 from .convolutions import lower_convolution
 from .elements import Bodies, shift_accesses
+from .folding import lower_fold
 from .grouping import Group, Grouping, tree_of
 from .kernel import Access, Body, FIRST_BUFFER, Kernel, SHORT_REDUCTION, Tiles, has_partial_sums, summed_extents
+from .recompute import recompute_late
 from .sparse_lowering import lower_csr
+from .tiling import tiling
 from .trees import contraction_block
 from .views import Layout, View, Views, collapse, contiguous
 
+#: bytes of a right operand from which on it is packed though its rows are contiguous, if there are many rows on the left
+LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 #: elements of an operand from which on packing goes through transposed blocks
 TRANSPOSED = 16384
 
@@ -83,6 +89,7 @@ class Lowering:
         self.graph = graph
         self.tiles = tiles
         self.baked = baked
+        graph.relist(recompute_late(graph.items, graph.outputs))
         self.views = Views(graph.items, graph.outputs, given)
         self.grouping = Grouping(graph.items, self.views, graph.outputs, fuse_products=baked)
         self.buffers: list[Buffer] = [] if around is None else around.buffers
@@ -115,6 +122,10 @@ class Lowering:
         """The buffer of a leaf or of a stored item."""
         found = self._buffer_of.get(item.index)
         if found is None:
+            whole = self.views.inside.get(item.index)
+            if whole is not None:
+                found = self._buffer_of[item.index] = self.buffer(whole)
+                return found
             if item.kind == "leaf":
                 found = self.new_buffer("leaf", item.dtype, item.shape, item.number)
             elif item.index in self._output_of:
@@ -127,6 +138,11 @@ class Lowering:
             found.origin = item.node.serial if item.node is not None else 0
             self._buffer_of[item.index] = found
         return found
+
+    def place(self, item: Item, view: View, buffer: Buffer) -> None:
+        """Let the elements of a stored item lie elsewhere from now on."""
+        self._buffer_of[item.index] = buffer
+        self.views.move(item, view)
 
     def leaf_buffer(self, number: int) -> Buffer:
         """A buffer for leaf `number`, which no kernel reads."""
@@ -177,6 +193,8 @@ class Lowering:
             self._assemble(group)
         elif group.kind == "scatter":
             self._scatter(group)
+        elif group.kind == "fold":
+            lower_fold(self, group)
         elif group.kind == "csr":
             lower_csr(self, group)
         elif group.kind in SPECIAL:
@@ -290,7 +308,7 @@ class Lowering:
             extra = tuple(bodies.extra)
             kernel = Kernel("map", (1,), 0, accesses, body, extra=extra, static=("scalar",), baked=baked)
         else:
-            kernel = self._finish("map", bodies, body, groups, len(groups) - 1, baked)
+            kernel = in_blocks(self._finish("map", bodies, body, groups, len(groups) - 1, baked))
         self.add(kernel, shape[0] if shape and shape[0] > 1 else 0, label)
 
     def _copy(self, group: Group) -> None:
@@ -414,17 +432,13 @@ class Lowering:
         if swapped:
             view_a, view_b, lead_a, lead_b = view_b, view_a, lead_b, lead_a
             m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
-        block = contraction_block(k)
-        blocked = k > block
-        bodies = Bodies(self, item.shape, [k, block])
+        bodies = Bodies(self, item.shape, [k, k, contraction_block(k)])
         vectors = -(-n // lanes)
-        rows, panels = self.tiles.tile(itemsize, vectors if self.baked else 0, m)
-        packed = b_n != 1 and n > 1
-        source = self.buffer(view_b.base).number
-        offset_b = view_b.offset
+        packed = n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
+        source, offset_b, step = self.buffer(view_b.base).number, view_b.offset, 1
         if packed:
             source = self._pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
-            offset_b, b_k = 0, 0
+            offset_b, b_k, step = 0, lanes, k * lanes
             lead_b = (vectors * k * lanes,) if batched else ()
         axes = (0, 1, 2) if batched else (0, 1)
         body, _ = bodies.body(group.items, item, list(axes), self.stored)
@@ -433,18 +447,19 @@ class Lowering:
                 access.strides = (*access.strides[:-2], access.strides[-1], access.strides[-2])
         operands = [
             Access(self.buffer(view_a.base).number, item.dtype, view_a.offset, (*lead_a, a_m, 0, a_k)),
-            Access(source, item.dtype, offset_b, (*lead_b, 0, 0 if packed else 1, b_k)),
+            Access(source, item.dtype, offset_b, (*lead_b, 0, step, b_k)),
         ]
-        if blocked:
-            shape = (*item.shape[:-2], m, n)
-            partial = self.new_buffer("arena", item.dtype, shape)
-            operands.append(Access(partial.number, item.dtype, 0, contiguous(shape)))
-        shift_accesses(body, len(operands))
-        static = (batched, lanes, rows, panels, packed, blocked, k if self.baked and k <= SHORT_REDUCTION else 0)
         sizes = (*item.shape[:-2], m, n)
+        static = tiling(
+            self.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
+            fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed,
+        )  # fmt: skip
+        if static.blocks == "outside":
+            partial = self.new_buffer("arena", item.dtype, sizes)
+            operands.append(Access(partial.number, item.dtype, 0, contiguous(sizes)))
+        shift_accesses(body, len(operands))
         accesses = operands + bodies.accesses
-        extra = tuple(bodies.extra)
-        kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=extra, static=static, baked=self.baked)
+        kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static)
         self.add(kernel, sizes[0] if sizes[0] > 1 else 0, self.label([item, *group.items]))
 
     def _product(self, group: Group) -> None:
@@ -510,7 +525,8 @@ class Lowering:
         if item.kind == "concat":
             axis = item.op.axis  # type: ignore[union-attr]
             for part in item.inputs:
-                self.write(part, part.shape, result, offset, whole)
+                if self.views.inside.get(part.index) is not item:
+                    self.write(part, part.shape, result, offset, whole)
                 offset += part.shape[axis] * whole[axis]
             return
         x, fill = item.inputs

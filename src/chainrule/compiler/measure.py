@@ -139,12 +139,14 @@ def _distinct(kernel: Kernel, numbers: set[int]) -> int:
 def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
     """Distinct elements that an access touches, and the first and last of them."""
     access = kernel.accesses[number]
-    sizes: tuple[int, ...] = kernel.sizes
+    sizes, strides = kernel.sizes, access.strides
     if kernel.kind == "contract":
         sizes = (*sizes, *summed_extents(kernel))
         if isinstance(kernel.static, Tiling):
-            if number == 1 and kernel.static.packed:
-                sizes = (*sizes[: len(kernel.sizes) - 1], -(-kernel.sizes[-1] // kernel.static.lanes), *sizes[len(kernel.sizes) :])
+            if number == 1 and kernel.static.packed:  # its stride of n is that of a whole vector
+                last, lanes = len(kernel.sizes) - 1, kernel.static.lanes
+                sizes = (*sizes[:last], -(-sizes[last] // lanes), *sizes[last + 1 :], lanes)
+                strides = (*strides, *(0 for _ in range(len(sizes) - 1 - len(strides))), 1)
         elif number == 1 and kernel.static[4]:
             lanes = kernel.static[1]
             panel = -(-kernel.sizes[-1] // lanes) * lanes * kernel.extra[0]
@@ -162,7 +164,7 @@ def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
         return count, access.offset, access.offset + count - 1
     low = high = access.offset
     count = 1
-    for size, stride in zip(sizes, access.strides):
+    for size, stride in zip(sizes, strides):
         if stride:
             count *= size
             low, high = low + min(stride, 0) * (size - 1), high + max(stride, 0) * (size - 1)

@@ -110,6 +110,8 @@ def _pack(lowering: Lowering, x: Item, view: View, k: int, n: int) -> int:
         *lead, stride_k, stride_n = contiguous(x.shape)
         if x.shape[-2:] != (k, n):
             stride_k, stride_n = stride_n, stride_k
+    while source in getattr(lowering, "constant", ()):  # what stays the same in a loop is packed before it
+        lowering = lowering.around  # type: ignore[attr-defined]
     unit = stride_k == 1 or k == 1
     key = ("pairs", source, offset, tuple(lead), stride_k, stride_n, k, n, outer)
     if key in lowering.packed:
@@ -143,7 +145,7 @@ def _copied(lowering: Lowering, x: Item) -> int:
 
 
 def channel_pairs(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]:
-    """Buffer, offset and strides of an item whose channels (axis 1) go by pairs, counted in pairs; copied if need be."""
+    """Buffer, offset and strides, in pairs, of an item whose channels (axis 1) go by pairs; copied if need be."""
     view = lowering.views[x]
     number, offset, strides = lowering.buffer(view.base).number, view.offset, view.strides
     odd = any(s % 2 for axis, s in enumerate(strides) if axis != 1 and x.shape[axis] > 1)
@@ -169,7 +171,9 @@ def pack_kernel(lowering: Lowering, w: Item, groups: int, vector: int | None) ->
     view = lowering.views[w]
     source, offset, strides = lowering.buffer(view.base).number, view.offset, view.strides
     outs, ins, places = w.shape[0] // groups, w.shape[1], w.shape[2:]
-    width, other, across, along = (outs, ins, strides[0], strides[1]) if vector == 0 else (ins, outs, strides[1], strides[0])
+    width, other, across, along = (
+        (outs, ins, strides[0], strides[1]) if vector == 0 else (ins, outs, strides[1], strides[0])
+    )
     vectors = -(-width // LANES)
     shape = (groups, vectors, *places, other // 2, LANES, 2)
     whole = contiguous(shape)

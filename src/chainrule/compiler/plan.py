@@ -75,6 +75,7 @@ class LoopPlan:
     regions: list[RegionPlan]
     starts: list[tuple[int, int, int]]
     moves: list[tuple[int, int, int]]
+    polls: bool = False  # Ctrl-C may end it: no state is written before or inside
 
 
 @dataclass(slots=True)
@@ -131,11 +132,13 @@ def make_plan(
     return plan
 
 
-def _region_plans(schedule: Schedule, plan: Plan, known: dict[str, int]) -> list[RegionPlan]:
+def _region_plans(schedule: Schedule, plan: Plan, known: dict[str, int], polls: bool = True) -> list[RegionPlan]:
     """The regions of a schedule; adds its kernels to the plan (`known`: by key)."""
+    state = {b.number for b in schedule.buffers if b.kind == "leaf"}
     regions = []
     for region in schedule.regions:
         tasks, loop = [], None
+        polls = polls and not any(step.writes & state for step in region.steps())
         for task in region.tasks:
             calls = []
             for step in task.steps:
@@ -143,8 +146,8 @@ def _region_plans(schedule: Schedule, plan: Plan, known: dict[str, int]) -> list
                 if step.kernel is None:
                     calls.append(CallPlan(-1, [], step.label, step.host, *touched))
                     if step.loop is not None:
-                        inside = _region_plans(step.loop.schedule, plan, known)
-                        loop = LoopPlan(step.loop.count, inside, step.loop.starts, step.loop.moves)
+                        inside = _region_plans(step.loop.schedule, plan, known, polls)
+                        loop = LoopPlan(step.loop.count, inside, step.loop.starts, step.loop.moves, polls)
                         plan.total_bytes += step.loop.schedule.total_bytes
                     continue
                 if task.rows and step.rows < 2:

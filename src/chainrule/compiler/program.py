@@ -102,7 +102,7 @@ class Instance:
         loop = region.loop
         if loop is not None:
             inside = [self._native(inner, program) for inner in loop.regions]
-            return driver.Loop(loop.count, inside, loop.starts, loop.moves)
+            return driver.Loop(loop.count, inside, loop.starts, loop.moves, loop.polls)
         tasks = []
         for task in region.tasks:
             calls = []
@@ -287,5 +287,7 @@ class Program:
     def _raise(self, instance: Instance) -> None:
         number, index, size = int(instance.status[0]) - 1, int(instance.status[1]), int(instance.status[2])
         instance.status[:] = 0
+        if number < 0:  # Ctrl-C ended a loop
+            raise KeyboardInterrupt
         what, line = self.plan.checks[number]
         raise IndexOutOfRangeError(f"index {index} is out of range for {what} of size {size}\nrecorded at {line}")

@@ -15,7 +15,9 @@ from typing import Any
 from ..graph.node import Node
 from ..ops.control import ordered
 from .canonical import Canonical, Item
+from .elements import Bodies
 from .grouping import Group
+from .kernel import Body as KernelBody
 from .lowering import SPECIAL, Buffer, Lowering, Step
 from .regions import Repeated
 from .views import View, contiguous
@@ -53,12 +55,12 @@ class Body(Lowering):
         buffers: Mapping[int, Buffer],
         constant: Set[int],
     ):
-        self._around = around
-        self._constant = constant  # numbers of the buffers that stay the same
+        self.around = around
+        self.constant = constant  # numbers of the buffers that stay the same
         super().__init__(graph, around.tiles, around.baked, around, given, buffers)
 
     def _pack(self, dtype: Any, source: int, offset: int, lead: Any, strides: Any, k: int, n: int, *rest: Any) -> int:
-        place = self._around if source in self._constant else self
+        place = self.around if source in self.constant else self
         make = place._pack if place is not self else super()._pack
         return make(dtype, source, offset, lead, strides, k, n, *rest)
 
@@ -108,6 +110,7 @@ class _Loop:
                 buffers[leaf.index] = self.entries[leaf.node]
                 if leaf.node in self.views:
                     given[leaf.index] = View(leaf, *self.views[leaf.node])
+        self._rounded(graph, buffers)
         for result, buffer in zip(graph.outputs, results):
             buffers[result.index] = buffer
         body = Body(outside, graph, given, buffers, self.constant)
@@ -118,6 +121,29 @@ class _Loop:
         repetition = Repetition(loop.length, body, self.starts, self.moves, workspace)
         label = f"loop of {loop.length}"
         outside.steps.append(Step(None, self.reads, self.writes, 0, {}, label, loop=repetition))
+
+    def _rounded(self, graph: Canonical, buffers: dict[int, Buffer]) -> None:
+        """Round what stays the same for products in lower precision once, before the loop."""
+        constants, outside = set(self.loop.constants), self.outside
+        for item in graph.items:
+            if item.kind != "cast" or not item.dtype.is_half or item in graph.outputs:
+                continue
+            source = item.inputs[0]
+            node = source.node
+            if source.kind != "leaf" or node not in constants or 0 in item.shape:
+                continue
+            assert node is not None
+            offset, strides = self.views.get(node, (0, contiguous(item.shape)))
+            buffer = outside.new_buffer("arena", item.dtype, item.shape)
+            bodies = Bodies(outside, item.shape, [])
+            taken = bodies.access(self.entries[node].number, source.dtype, offset, strides)
+            put = bodies.access(buffer.number, item.dtype, 0, contiguous(item.shape))
+            code: list[tuple] = [("load", taken), ("op", item.op, (0,), item.dtype)]
+            outside.add_map(bodies, KernelBody(code, [(1, put)]), item.shape, "cast")
+            item.kind, item.inputs = "leaf", ()
+            buffers[item.index] = buffer
+            self.constant.add(buffer.number)
+            self.reads.add(buffer.number)
 
     def _entry(self, node: Node) -> Buffer:
         return self.outside.new_buffer("entry", node.dtype, node.shape)

@@ -9,6 +9,7 @@ one another. Regions too small to share run serially.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -17,6 +18,7 @@ import numpy as np
 from .kernel import Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
 from .sharing import shared_places
+from .sinking import sink
 from .touched import walk_touched_rows
 
 #: a region below this many nanoseconds of estimated work is not worth a thread
@@ -25,6 +27,9 @@ SERIAL_NS = 5000.0
 CHUNK_NS, CHUNKS_PER_THREAD = 2500.0, 4
 #: a chunk of a chain of kernels should touch at most this many bytes between kernels
 CHUNK_BYTES = 192 << 10
+#: a product with a right operand of more bytes wants as many rows in a chunk; a chain in which that many rows hand
+#: more bytes from kernel to kernel is cut before the product
+LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
 ALIGNMENT = 64
 
 
@@ -103,6 +108,8 @@ class Schedule:
                 step.loop.workspace.bytes = step.loop.schedule.arena_bytes
         self.regions: list[Region] = []
         self._form_regions()
+        arena = {b.number: b.bytes for b in self.buffers if b.kind == "arena"}
+        sink(self.regions, self.steps, self._predecessors, arena)
         self._share(threads)
         self.arena_bytes = 0
         self.offsets: dict[int, int] = {}
@@ -161,25 +168,52 @@ class Schedule:
         """Let outputs be written over the leaves they replace, where every reader of the old value comes first."""
         leaves = {b.index: b for b in self.buffers if b.kind == "leaf"}
         outputs = {b.index: b for b in self.buffers if b.kind == "output"}
+        uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
+        # A check that follows could fail when the old value is gone.
+        checks = [n for n, s in enumerate(self.steps) if _checks(s)]
         for output, leaf in wanted.items():
             source = outputs.get(output)
             if source is None:
                 continue
             target = leaves.get(leaf) or self.lowering.leaf_buffer(leaf)
-            writers = [n for n, step in enumerate(self.steps) if source.number in step.writes]
+            self.in_place[output] = leaf
+            writers, later = uses.get(source.number, ([], []))
             if len(writers) == 1 and self._may_overwrite(writers[0], source, target):
-                readers = [n for n, s in enumerate(self.steps) if target.number in s.reads and n != writers[0]]
-                reach = self._reaches()
-                # A check that follows could fail when the old value is gone.
-                checks = [n for n, s in enumerate(self.steps) if _checks(s)]
-                if not any(reach[n] >> writers[0] & 1 for n in readers + checks):
-                    self._predecessors[writers[0]].update(readers)
-                    self._rename(source, target)
-                    walk_touched_rows(self, writers[0])
-                    self.in_place[output] = leaf
+                writer = writers[0]
+                readers = [n for n in uses.get(target.number, ([], []))[1] if n != writer]
+                if not any(reach[n] >> writer & 1 for n in readers + checks):
+                    self._predecessors[writer].update(readers)
+                    self._follow(reach, writer, readers, writer in waited)
+                    waited.update(readers)
+                    kernel = self.steps[writer].kernel
+                    self._rename(source, target, [writer, *later])
+                    walk_touched_rows(self, writer)
+                    if self.steps[writer].kernel is not kernel:
+                        uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
+                        checks = [n for n, s in enumerate(self.steps) if _checks(s)]
                     continue
             self._copy_back(source, target, writers)
-            self.in_place[output] = leaf
+
+    def _uses(self) -> dict[int, tuple[list[int], list[int]]]:
+        """The steps that write each buffer, and those that read it."""
+        found: dict[int, tuple[list[int], list[int]]] = {}
+        for number, step in enumerate(self.steps):
+            for buffer in step.writes:
+                found.setdefault(buffer, ([], []))[0].append(number)
+            for buffer in step.reads:
+                found.setdefault(buffer, ([], []))[1].append(number)
+        return found
+
+    def _follow(self, reach: list[int], number: int, before: Iterable[int], followed: bool = True) -> None:
+        """Let what a step follows, and what follows it if anything does, include the steps `before` it."""
+        added = 0
+        for other in before:
+            added |= reach[other] | 1 << other
+        reach[number] |= added
+        if followed:
+            for other in range(len(reach)):
+                if reach[other] >> number & 1:
+                    reach[other] |= added
 
     def _guard_state(self) -> None:
         """Let every index check be over before state is overwritten, so that a step that fails has changed nothing."""
@@ -194,12 +228,7 @@ class Schedule:
             before = {c for c in checking if c != number and not reach[c] >> number & 1}
             self._barriers[number] = before
             self._predecessors[number] |= before
-            inherited = 0
-            for check in before:
-                inherited |= reach[check] | 1 << check
-            for other in range(len(self.steps)):
-                if other == number or reach[other] >> number & 1:
-                    reach[other] |= inherited
+            self._follow(reach, number, before)
 
     def _copy_back(self, source: Buffer, target: Buffer, writers: list[int]) -> None:
         """Compute an output in the arena and copy it over its leaf when everything else has read that."""
@@ -237,8 +266,8 @@ class Schedule:
                 return False
         return not any(i[0] == "take" and kernel.accesses[i[1]].buffer == target.number for i in kernel.body.code)
 
-    def _rename(self, old: Buffer, new: Buffer) -> None:
-        self._rename_in(self.steps, old, new)
+    def _rename(self, old: Buffer, new: Buffer, touching: list[int]) -> None:
+        self._rename_in([self.steps[number] for number in dict.fromkeys(touching)], old, new)
         old.kind = "none"
 
     def _rename_in(self, steps: list[Step], old: Buffer, new: Buffer) -> None:
@@ -320,6 +349,9 @@ class Schedule:
         first = involved[0]
         if step.rows < 2 or any(t.rows != step.rows for t in involved):
             return False
+        joined = [s for task in involved for s in task.steps] + [step]
+        if self._rows_at_once(joined) * self._chain_bytes(joined) > step.rows * LARGE_CHAIN_BYTES:
+            return False
         for other in involved[1:]:
             first.steps += other.steps
             tasks[:] = [t for t in tasks if t is not other]
@@ -355,7 +387,9 @@ class Schedule:
                 if region.parallel:
                     chunks = max(1, min(round(cost / target), task.extent))
                 if len(task.steps) > 1:
-                    chunks = max(chunks, -(-self._chain_bytes(task) // CHUNK_BYTES))
+                    chunks = max(chunks, -(-self._chain_bytes(task.steps) // CHUNK_BYTES))
+                least = self._rows_at_once(task.steps)
+                chunks = max(1, min(chunks, max(task.extent // least, threads if region.parallel else 1)))
                 task.chunk = chunk_rows(task.extent, chunks)
         merged: list[Region] = []
         for region in self.regions:
@@ -367,9 +401,20 @@ class Schedule:
                 merged.append(region)
         self.regions = merged
 
-    def _chain_bytes(self, task: Task) -> int:
+    def _rows_at_once(self, steps: list[Step]) -> int:
+        """Rows that a chunk should have: many, if a product reads an operand for each chunk that does not stay cached."""
+        for step in steps:
+            kernel = step.kernel
+            if kernel is None or kernel.kind != "contract" or step.rows < 2:
+                continue
+            b = kernel.accesses[1]
+            if not b.strides[0] and kernel.sizes[-1] * kernel.extra[0] * b.dtype.itemsize > LARGE_OPERAND:
+                return ROWS_FOR_LARGE
+        return 1
+
+    def _chain_bytes(self, steps: list[Step]) -> int:
         """Bytes that a chain of kernels hands from one to the next."""
-        written = set().union(*(s.writes for s in task.steps)) & set().union(*(s.reads for s in task.steps))
+        written = set().union(*(s.writes for s in steps)) & set().union(*(s.reads for s in steps))
         return sum(self.buffers[b - self.buffers[0].number].bytes for b in written)
 
     # --- memory -----------------------------------------------------------------------------------

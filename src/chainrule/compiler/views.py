@@ -17,6 +17,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from .canonical import MOVEMENTS, UNBUFFERED, WHOLE, Item
+from .strides import contiguous, reshape_strides
 
 #: kinds whose results have their channels last
 CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad"))
@@ -31,15 +32,6 @@ class View:
     base: Item
     offset: int
     strides: tuple[int, ...]
-
-
-def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Row-major strides in elements."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,8 +76,12 @@ class Views:
         self._fixed = {item.index for item in outputs}
         self._fixed |= {operand.index for item in items if item.kind in WHOLE for operand in item.inputs}
         self._padding = self._halos(items)
+        self._free: set[int] = set()  # items computed from numbers and counts alone, which say nothing about an order
+        #: items that are stored inside the concatenation that they are a part of
+        self.inside: dict[int, Item] = {}
+        places = self._parts(items)
         for item in items:
-            view = None
+            view = places.get(item.index)
             if item.kind in MOVEMENTS:
                 view = moved(self._views[item.inputs[0].index], item.inputs[0].shape, item)
                 if view is None:
@@ -100,6 +96,10 @@ class Views:
     def add(self, item: Item) -> None:
         """Let an item made later than the others lie in a buffer of its own, in row-major order."""
         self._views[item.index] = View(item, 0, contiguous(item.shape))
+
+    def move(self, item: Item, view: View) -> None:
+        """Let an item lie elsewhere from now on; views of it stay where they were."""
+        self._views[item.index] = view
 
     def _halos(self, items: list[Item]) -> dict[int, tuple[list[int], list[int]]]:
         """For each item that can be stored inside zeros, how many its users want around it."""
@@ -118,6 +118,28 @@ class Views:
             before, behind = found.setdefault(x.index, ([0] * len(low), [0] * len(low)))
             before[:] = map(max, before, low)
             behind[:] = map(max, behind, high)
+        return found
+
+    def _parts(self, items: list[Item]) -> dict[int, View]:
+        """Where elementwise results lie that are parts of one concatenation: in its buffer, without copying.
+
+        Not in graphs with images, whose concatenations take the order of axes of their parts.
+        """
+        found: dict[int, View] = {}
+        if any(item.kind in CONVOLUTIONS for item in items):
+            return found
+        for item in items:
+            if item.kind != "concat":
+                continue
+            axis, strides, offset = item.op.axis, contiguous(item.shape), 0  # type: ignore[union-attr]
+            for part in item.inputs:
+                elementwise = part.op is not None and part.op.family == "elementwise"
+                taken = part.index in found or part.index in self._fixed or part.index in self._padding
+                if elementwise and not taken and item.inputs.count(part) == 1:
+                    found[part.index] = View(part, offset, strides)
+                    self.inside[part.index] = item
+                    self._fixed.add(item.index)  # in row-major order
+                offset += part.shape[axis] * strides[axis]
         return found
 
     def _padded(self, item: Item) -> View:
@@ -154,16 +176,40 @@ class Views:
         if item.op is not None and item.op.family == "reduction":
             gone = (item.op.axis,) if axes is None else axes
             kept = tuple(a for a in range(len(item.inputs[0].shape)) if a not in gone)
+        repeated, informed = rows, False
         for operand in item.inputs:
-            if len(operand.shape) < rank or operand.kind in ("full", "scalar", "iota"):
+            base = self._views[operand.index].base
+            if base.kind in ("full", "scalar", "iota") or base.index in self._free:
+                continue
+            informed = True
+            if len(operand.shape) < rank:
                 continue
             strides = [self._views[operand.index].strides[a] for a in kept]
-            if any(stride <= 0 < size - 1 for stride, size in zip(strides, item.shape)):
+            still = [stride == 0 and size > 1 for stride, size in zip(strides, item.shape)]
+            if min(strides) < 0 or (any(still) and repeated != rows):
                 continue
-            order = (0, *sorted(range(1, rank), key=lambda a: -strides[a]))
-            if any(strides[a] != strides[b] for a, b in zip(order, rows)):
+            order = _in_memory(strides, still)
+            if not any(still) and any(strides[a] != strides[b] for a, b in zip(order, rows)):
                 return order
-        return rows
+            if any(still):
+                repeated = order
+            else:
+                return rows
+        if not informed:
+            self._free.add(item.index)
+        return repeated
+
+
+def _in_memory(strides: list[int], still: list[bool]) -> tuple[int, ...]:
+    """Axes in the order of their strides, the first one in front; one along which an operand stands still comes behind
+    the axis before it."""
+    order = [0]
+    for axis in sorted((a for a in range(1, len(strides)) if not still[a]), key=lambda a: -strides[a]):
+        order.append(axis)
+    for axis in range(1, len(strides)):
+        if still[axis]:
+            order.insert(order.index(axis - 1) + 1, axis)
+    return tuple(order)
 
 
 def moved(view: View, shape: tuple[int, ...], item: Item) -> View | None:
@@ -193,37 +239,6 @@ def moved(view: View, shape: tuple[int, ...], item: Item) -> View | None:
         return View(view.base, offset, tuple(-s if a in axes else s for a, s in enumerate(strides)))
     reshaped = reshape_strides(shape, strides, item.shape)
     return None if reshaped is None else View(view.base, offset, reshaped)
-
-
-def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Strides of `new` over the same elements in the same order, or None if there are none."""
-    if 0 in shape:
-        return contiguous(new)
-    old = [(size, stride) for size, stride in zip(shape, strides) if size != 1]
-    merged: list[tuple[int, int]] = []
-    for size, stride in old:
-        if merged and merged[-1][1] == size * stride:
-            merged[-1] = (merged[-1][0] * size, stride)
-        else:
-            merged.append((size, stride))
-    result: list[int] = []
-    position = len(merged) - 1
-    left, step = merged[position] if merged else (1, 0)
-    for size in reversed(new):
-        if size == 1:
-            result.append(0)
-            continue
-        while left == 1:
-            position -= 1
-            if position < 0:
-                return None
-            left, step = merged[position]
-        if left % size:
-            return None
-        result.append(step)
-        step *= size
-        left //= size
-    return tuple(reversed(result))
 
 
 def collapse(

@@ -73,7 +73,10 @@ def _nest_text(kernel: Kernel) -> str:
     parts[0] += f" of {tiling.lanes}"
     parts.append(f"panels: {' + '.join(widths)}")
     if tiling.blocks != "one":
-        parts.append(f"sums in blocks, {tiling.blocks}")
+        length, block = summed_extents(kernel)[tiling.first], kernel.extra[2]
+        axis = "k" if len(tiling.reduced) == 1 else f"summed axis {tiling.first}"
+        where = "" if tiling.blocks == "inside" else ", partial sums in memory"
+        parts.append(f"{axis} in {-(-length // block)} blocks of {block}{where}")
     parts.append("b packed" if tiling.packed else "b in place")
     return "; ".join(parts)
 

@@ -10,6 +10,7 @@ import math
 
 from .. import functions as fn
 from ..errors import ConfigError, ShapeError
+from ..functions.elementwise import rectified
 from ..tensor import Tensor
 from ._common import axis_of, check_floating, fail
 
@@ -31,7 +32,7 @@ def relu(input: Tensor) -> Tensor:
     Reference:
         Nair and Hinton, Rectified linear units improve restricted Boltzmann machines, ICML 2010.
     """
-    return fn.where(input <= 0, 0, input)
+    return rectified(input)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:

@@ -14,7 +14,7 @@ from ..tensor import Tensor, node_of
 from ._common import as_tensor, check_floating, fail
 from .basic import check_probability, dropout
 
-#: queries times keys from which on no matrix of all scores is stored, and queries in a block of such an attention
+#: queries times keys above which no matrix of all scores is stored, and queries in a block of such an attention
 LONG = 1 << 18
 ROWS = 128
 #: blocks at most; longer sequences have larger ones
@@ -50,7 +50,7 @@ def scaled_dot_product_attention(
         ConfigError: `dropout_p` outside [0, 1], or both `attn_mask` and `is_causal`.
     Numerics:
         The largest score is subtracted before the exponential. A query whose keys are all masked gives zeros and no
-        gradient, as in PyTorch. From 2^18 scores a head on (L times S) without dropout the scores are computed in
+        gradient, as in PyTorch. Above 2^18 scores a head (L times S), without dropout, the scores are computed in
         blocks of rows, forward and backward, and never stored together; derivatives of every order and mode exist
         there too.
     Example:

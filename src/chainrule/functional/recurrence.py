@@ -160,7 +160,7 @@ def rnn_layer(
         reverse: from the last step to the first.
     """
     _check_sequence("rnn_layer", input, hidden, weight_ih, weight_hh, 1)
-    projected = linear(input, weight_ih, _sum(bias_ih, bias_hh))
+    projected = _project(input, weight_ih, _sum(bias_ih, bias_hh))
 
     def step(state: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
         return (_rnn_step(x, state[0], weight_hh, activation),)
@@ -183,7 +183,7 @@ def lstm_layer(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """`lstm_cell` over a sequence (length, batch, input_size): (hidden states, the last (h, c)). See `rnn_layer`."""
     _check_sequence("lstm_layer", input, state[0], weight_ih, weight_hh, 4)
-    projected = linear(input, weight_ih, _sum(bias_ih, bias_hh))
+    projected = _project(input, weight_ih, _sum(bias_ih, bias_hh))
 
     def step(state: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
         return _lstm_step(x, state[0], state[1], weight_hh, activation, gate_activation)
@@ -206,7 +206,7 @@ def gru_layer(
 ) -> tuple[Tensor, Tensor]:
     """`gru_cell` over a sequence (length, batch, input_size): (hidden states, the last). See `rnn_layer`."""
     _check_sequence("gru_layer", input, hidden, weight_ih, weight_hh, 3)
-    projected = linear(input, weight_ih, bias_ih)
+    projected = _project(input, weight_ih, bias_ih)
 
     def step(state: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
         return (_gru_step(x, state[0], weight_hh, bias_hh, activation, gate_activation),)
@@ -238,6 +238,13 @@ def _gru_step(
     reset, update = gate(a_r + b_r), gate(a_z + b_z)
     new = activation(a_n + reset * b_n)
     return (1 - update) * new + update * hidden
+
+
+def _project(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The product of all inputs: one of matrices, so that adding the bias is part of it."""
+    length, batch, features = input.shape
+    rows = linear(fn.reshape(input, (length * batch, features)), weight, bias)
+    return fn.reshape(rows, (length, batch, weight.shape[0]))
 
 
 def _parts(x: Tensor, count: int) -> list[Tensor]:

@@ -61,6 +61,7 @@ round = _unary("round", "The nearest whole number; halves go to the even one.", 
 trunc = _unary("trunc", "x without its fractional part.", "same")
 square = _unary("square", "x times x.", "record")
 reciprocal = _unary("reciprocal", "1 / x.")
+rectified = _unary("relu", "0 where x <= 0, else x; what `chainrule.functional.relu` computes.", "record")
 abs = _unary("abs", "Absolute value; its derivative at 0 is taken as 0.", "record")
 negative = _unary("neg", "-x.", "record")
 sign = _unary("sign", "-1, 0 or 1 by the sign of x; NaN stays.", "record")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..dtypes import int32, uint8
 from ..ops.base import emit
-from ..ops.windows import first_place, positions
+from ..ops.windows import first_valid_place, positions
 from ..recording import product, size_of
 from ..tensor import Tensor, node_of
 
@@ -42,7 +42,11 @@ def largest(x: Tensor, axes: Shape, valid: Tensor | None = None) -> tuple[Tensor
     """
     node = node_of(x)
     count = size_of(tuple(node.shape[axis] for axis in axes))
-    place = first_place(node, axes, uint8 if count <= 256 else int32, None if valid is None else node_of(valid))
+    dtype = uint8 if count <= 256 else int32
+    if valid is None:
+        place = emit("first_place", node, attributes=(axes, dtype))
+    else:
+        place = first_valid_place(node, axes, dtype, node_of(valid))
     return Tensor(emit("max_at", node, place, attributes=(axes,))), Tensor(place)
 
 

@@ -39,6 +39,27 @@ class Abs(Unary):
         return x if x.dtype.kind == "u" else b.abs(x)
 
 
+class Relu(Unary):
+    """0 where x <= 0, else x; NaN stays NaN.
+
+    A primitive because of its derivative, which asks the result, not x: a network keeps the one anyway.
+    """
+
+    name = "relu"
+    kinds = "iuf"
+
+    def chain(self, node, c):
+        zero = full_like(node, 0)
+        return where(emit("le", node, zero), full_like(c, 0.0), c)
+
+    def scalar(self, b, x):
+        zero = b.const(0, x.dtype)
+        return b.select(b.le(x, zero), zero, x)
+
+    def numpy(self, x):
+        return np.where(x <= 0, np.zeros((), x.dtype), x)
+
+
 class Sign(Unary):
     """-1, 0 or 1 as x is below, at or above 0; NaN stays NaN."""
 

@@ -13,7 +13,7 @@ from ..shapes import kept_axes, reduced
 from ..shapes import size as size_of
 from .base import Primitive, emit
 from .movement import Movement, check_axes, check_numeric
-from .rules import add, all_lead, broadcast, full, full_like, mul, total, where
+from .rules import add, all_lead, broadcast, full, full_like, mul, reshape, total, where
 
 
 def reach(size: int, dilation: int) -> int:
@@ -208,11 +208,72 @@ class MaxAt(Primitive):
 
     def expand(self, x, place):
         """What a compiler makes of it."""
+        if size_of(x.shape[axis] for axis in self.axes) <= WRITTEN_OUT:
+            return _compared(x, self.axes, place.dtype)[0]
         return emit("max", x, attributes=(self.axes,))
 
 
-def first_place(x: Node, axes: tuple[int, ...], dtype: DType, valid: Node | None = None) -> Node:
-    """The row-major place among `axes` of the first element that is largest, or NaN; only of the `valid` ones."""
+#: elements of a window up to which they are compared one by one instead of reduced
+WRITTEN_OUT = 32
+
+
+class FirstPlace(Primitive):
+    """The row-major place among `axes` of the first element that is largest, or of the first NaN, as `dtype`."""
+
+    name = "first_place"
+    family = "reduction"
+    attributes = ("axes", "dtype")
+    differentiable = False
+
+    def infer(self, x):
+        """The operand's shape without `axes`."""
+        check_axes(self, self.axes, x)
+        check_numeric(self, x)
+        if size_of(x.shape[axis] for axis in self.axes) == 0:
+            self.reject(f"no elements along axes {self.axes}", (x,))
+        return reduced(x.shape, self.axes), self.dtype
+
+    def batch(self, inputs, batched, size):
+        """The batch axis is kept."""
+        return emit(self.name, inputs[0], attributes=(tuple(axis + 1 for axis in self.axes), self.dtype))
+
+    def numpy(self, x):
+        """`numpy.argmax` over the axes as one."""
+        kept = kept_axes(self.axes, x.ndim)
+        count = size_of(x.shape[axis] for axis in self.axes)
+        ordered = x.transpose(*kept, *self.axes).reshape(*(x.shape[axis] for axis in kept), count)
+        return np.argmax(ordered, -1).astype(self.dtype.numpy)
+
+    def expand(self, x):
+        """What a compiler makes of it."""
+        if size_of(x.shape[axis] for axis in self.axes) <= WRITTEN_OUT:
+            return _compared(x, self.axes, self.dtype)[1]
+        return first_valid_place(x, self.axes, self.dtype)
+
+
+def _compared(x: Node, axes: tuple[int, ...], dtype: DType) -> tuple[Node, Node]:
+    """The largest element over `axes` and its place, by comparing one after another: elementwise on slices."""
+    shape = reduced(x.shape, axes)
+    best = place = None
+    for number, at in enumerate(itertools.product(*(range(x.shape[axis]) for axis in axes))):
+        chosen = dict(zip(axes, at))
+        starts = tuple(chosen.get(axis, 0) for axis in range(len(x.shape)))
+        stops = tuple(chosen[axis] + 1 if axis in chosen else extent for axis, extent in enumerate(x.shape))
+        element = reshape(emit("slice", x, attributes=(starts, stops, (1,) * len(x.shape))), shape)
+        here = full(number, shape, dtype)
+        if best is None or place is None:
+            best, place = element, here
+            continue
+        better = emit("logical_not", emit("le", element, best))
+        if x.dtype.kind == "f":  # not above what is NaN already, but where it becomes NaN
+            better = emit("bitwise_and", better, emit("eq", best, best))
+        best, place = where(better, element, best), where(better, here, place)
+    assert best is not None and place is not None
+    return best, place
+
+
+def first_valid_place(x: Node, axes: tuple[int, ...], dtype: DType, valid: Node | None = None) -> Node:
+    """`FirstPlace`, only of the elements that are `valid`."""
     largest = broadcast(emit("max", x, attributes=(axes,)), x.shape, kept_axes(axes, len(x.shape)))
     found = emit("bitwise_or", emit("eq", x, largest), emit("ne", x, x))
     if valid is not None:

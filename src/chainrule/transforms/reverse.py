@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..graph.node import Node
 from ..ops import loop_rules
 from ..ops.base import credit, emit, mode
+from ..ops.rules import sum_parts
 from .checkpoint import recompute
 from .paths import between
 
@@ -43,11 +45,12 @@ def _sweep(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequ
     ends = set(wrt)
     found: dict[Node, Node] = {}
     again: dict[Node, Node] = {}  # nodes inside checkpointed regions -> the same computed again
+    pieces: dict[Node, list[tuple[Node, Node]]] = {}  # what slices of a node bring: (slice, cotangent)
     waiting: dict[Node, Node] = {}  # first result of a region -> a cotangent of one of its results
     before = mode.where
     try:
         siblings: list[tuple[Node, Node]] = []  # results of one loop with their cotangents, recorded one after another
-        order = [*reversed(path), None]
+        order: list[Any] = [*reversed(path), None]
         for node in order:
             if siblings and not (node is not None and _siblings(node, siblings[0][0])):
                 first = siblings[0][0]
@@ -62,6 +65,10 @@ def _sweep(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequ
             if node is None:
                 break
             cotangent = gathered.pop(node, None)
+            if node in pieces:
+                mode.where = node.where
+                joined = _joined(node, pieces.pop(node))
+                cotangent = joined if cotangent is None else emit("add", cotangent, joined)
             if node.op.name == "checkpoint":
                 first = node if node.op.count else node.inputs[1]
                 if cotangent is not None:
@@ -79,12 +86,58 @@ def _sweep(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequ
             needed = tuple([operand in path for operand in inputs])
             if True not in needed:
                 continue
+            if node.op.name == "slice" and set(node.op.steps) <= {1}:
+                pieces.setdefault(inputs[0], []).append((node, cotangent))
+                continue
             mode.where = node.where
             actual = again.get(node, node)
             _gather(gathered, inputs, needed, actual.op.vjp(actual, cotangent, needed))
     finally:
         mode.where = before
     return [found.get(node) for node in wrt]
+
+
+def _joined(x: Node, pieces: Sequence[tuple[Node, Node]]) -> Node:
+    """The cotangent of `x` from those of its slices: one concatenation if they lie side by side along one axis.
+
+    Putting each between zeros and adding them up would take time for all of `x` for each of them.
+    """
+    same: dict[tuple, tuple[Node, Node]] = {}
+    for node, part in pieces:
+        key = (node.op.starts, node.op.stops)
+        same[key] = (node, emit("add", same[key][1], part)) if key in same else (node, part)
+    pieces = list(same.values())
+    cut = {
+        axis
+        for node, _ in pieces
+        for axis, (start, stop) in enumerate(zip(node.op.starts, node.op.stops))
+        if (start, stop) != (0, x.shape[axis])
+    }
+    if len(pieces) > 1 and len(cut) == 1:
+        (axis,) = cut
+        parts: list[Node] = []
+        end = 0
+        for start, stop, part in sorted(
+            ((node.op.starts[axis], node.op.stops[axis], part) for node, part in pieces), key=lambda entry: entry[:2]
+        ):
+            if start < end:
+                break
+            if start > end:
+                parts.append(_zeros(x, axis, start - end))
+            parts.append(part)
+            end = stop
+        else:
+            if end < x.shape[axis]:
+                parts.append(_zeros(x, axis, x.shape[axis] - end))
+            return emit("concat", *parts, attributes=(axis,))
+    spread = [node.op.vjp(node, part, (True,))[0] for node, part in pieces]
+    total = sum_parts(*spread)
+    assert total is not None
+    return total
+
+
+def _zeros(x: Node, axis: int, extent: int) -> Node:
+    return emit("full", attributes=(0.0, (*x.shape[:axis], extent, *x.shape[axis + 1 :]), x.dtype))
 
 
 def _gather(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
 from ...compiler.kernel import SCALARS, STATUS, Body
 from ...dtypes import DType, float32, float64, int64
 from ..base import Value
@@ -93,9 +96,18 @@ class BodyCode:
             if instruction[0] == "take" and self.invariant[instruction[2]]:
                 self.rows[number] = self._row_offset(instruction, point)
 
-    def run(self, point: Point, anchor: Value | None = None) -> dict[int, Value]:
-        """Emit the rest at `point` and the stores; returns all values."""
-        values = dict(self.outside)
+    def run(
+        self,
+        point: Point,
+        anchor: Value | None = None,
+        given: Mapping[int, Value] = MappingProxyType({}),
+        skip: Collection[int] = (),
+    ) -> dict[int, Value]:
+        """Emit the rest at `point`, but for values that are `given`, and the stores, but for accesses in `skip`.
+
+        Returns all values.
+        """
+        values = {**self.outside, **given}
         for number, instruction in enumerate(self.body.code):
             if number in values:
                 continue
@@ -107,6 +119,8 @@ class BodyCode:
             else:
                 values[number] = self._emit(instruction, point, values)
         for value, access in self.body.stores:
+            if access in skip:
+                continue
             stride = self.function.stride(access, self.vector)
             self.function.store(values[value], point.pointer(access), stride, point.width, point.mask)
         return values

@@ -16,6 +16,8 @@ THREADS, STOP, DISMISSED = 32, 33, 34
 BACKOFF_UNTIL, BACKOFF_TICKS = 35, 36
 BLOCK_TICKS, PATIENCE_TICKS, BACKOFF_MIN, BACKOFF_MAX = 48, 49, 50, 51
 IDLE_TICKS, ACTIVE_TICKS, YIELD_TICKS, YIELD_FUNCTION, WORTH_TICKS = 52, 53, 54, 55, 56
+# Addresses of functions of Python's: PyGILState_Ensure, PyErr_CheckSignals, PyErr_Clear, PyGILState_Release.
+ENSURE_FUNCTION, CHECK_FUNCTION, CLEAR_FUNCTION, RELEASE_FUNCTION = 57, 58, 59, 60
 SLOTS, SLOT_WORDS = 64, 32
 # Words of a slot.
 CLAIM, END, REGION, PROGRAM, AWAKE = 0, 1, 2, 3, 16
@@ -458,12 +460,20 @@ entry:
   %moves = load ptr, ptr %moves.at
   %num.moves.at = getelementptr i64, ptr %loop, i64 6
   %num.moves = load i64, ptr %num.moves.at
+  %polls.at = getelementptr i64, ptr %loop, i64 7
+  %polls = load i64, ptr %polls.at
+  %wanted = icmp ne i64 %polls, 0
+  %controlled = icmp ne ptr %control, null
+  %polled = and i1 %wanted, %controlled
+  %block.at = getelementptr i64, ptr %control, i64 {BLOCK_TICKS}
   %status.at = getelementptr i64, ptr %program, i64 5
   %status = load ptr, ptr %status.at
+  %start = {NOW}
   call void @set_entries(ptr %program, ptr %starts, i64 %num.starts)
   br label %head
 head:
-  %i = phi i64 [0, %entry], [%i.next, %body]
+  %i = phi i64 [0, %entry], [%i.next, %body], [%i.next, %look], [%i.next, %poll], [%i.next, %interrupted]
+  %since = phi i64 [%start, %entry], [%since, %body], [%since, %look], [%clock, %poll], [%clock, %interrupted]
   %more = icmp slt i64 %i, %count
   %code = load i64, ptr %status
   %fine = icmp eq i64 %code, 0
@@ -473,9 +483,54 @@ body:
   call void @run_regions(ptr %program, ptr %regions, i64 %num, ptr %control, i64 %threads.wanted, i1 %pool)
   call void @set_entries(ptr %program, ptr %moves, i64 %num.moves)
   %i.next = add i64 %i, 1
+  br i1 %polled, label %look, label %head
+look:
+  %clock = {NOW}
+  %used = sub i64 %clock, %since
+  %block = load i64, ptr %block.at
+  %long = icmp sgt i64 %used, %block
+  br i1 %long, label %poll, label %head
+poll:
+  %found = call i32 @signals(ptr %control)
+  %any = icmp ne i32 %found, 0
+  br i1 %any, label %interrupted, label %head
+interrupted:                                      ; the step has changed nothing yet: it ends, and does not count
+  store i64 -1, ptr %status
   br label %head
 exit:
   ret void
+}
+
+; Let Python handle the signals that came in; whether a handler raised an exception, which the caller raises then.
+define internal i32 @signals(ptr %control) {
+entry:
+  %stop.at = getelementptr i64, ptr %control, i64 {STOP}
+  %stop = load atomic i64, ptr %stop.at monotonic, align 8
+  %ensure.at = getelementptr i64, ptr %control, i64 {ENSURE_FUNCTION}
+  %ensure = load ptr, ptr %ensure.at
+  %check.at = getelementptr i64, ptr %control, i64 {CHECK_FUNCTION}
+  %check = load ptr, ptr %check.at
+  %clear.at = getelementptr i64, ptr %control, i64 {CLEAR_FUNCTION}
+  %clear = load ptr, ptr %clear.at
+  %release.at = getelementptr i64, ptr %control, i64 {RELEASE_FUNCTION}
+  %release = load ptr, ptr %release.at
+  %none = icmp eq ptr %ensure, null
+  %exiting = icmp ne i64 %stop, 0
+  %not = or i1 %none, %exiting
+  br i1 %not, label %quiet, label %ask
+quiet:
+  ret i32 0
+ask:
+  %state = call i32 %ensure()
+  %found = call i32 %check()
+  %raised = icmp ne i32 %found, 0
+  br i1 %raised, label %forget, label %done
+forget:
+  call void %clear()
+  br label %done
+done:
+  call void %release(i32 %state)
+  ret i32 %found
 }
 
 ; ptrs[entry] = ptrs[source] + bytes, for triples in order.

@@ -261,21 +261,28 @@ class Function:
             raw = self.let(f"load {kind}, ptr {pointer}, align {align}")
             raw = self.from_memory(raw, dtype, 1)
             return Value(self.splat(raw, llvm_type(dtype), width), dtype)
-        vector = f"<{width} x {kind}>"
-        if stride == 1 and mask is None:
-            raw = self.let(f"load {vector}, ptr {pointer}, align {align}")
-        elif stride == 1:
-            suffix = _suffix(dtype, width)
-            self.declarations.add(
-                f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32 immarg, <{width} x i1>, {vector})"
-            )
-            raw = self.let(
-                f"call {vector} @llvm.masked.load.{suffix}.p0(ptr {pointer}, i32 {align}, "
-                f"<{width} x i1> {mask}, {vector} zeroinitializer)"
-            )
+        if stride == 1:
+            raw = self.load_raw(pointer, dtype, width, mask)
         else:
             raw = self.gather(self._vector_pointers(pointer, kind, stride, width), dtype, width, mask)
         return Value(self.from_memory(raw, dtype, width), dtype)
+
+    def load_raw(self, pointer: str, dtype: DType, width: int, mask: str | None = None) -> str:
+        """`width` elements side by side, as they lie in memory; lanes that `mask` turns off are 0."""
+        vector, align = f"<{width} x {memory_type(dtype)}>", dtype.itemsize
+        if mask is None:
+            return self.let(f"load {vector}, ptr {pointer}, align {align}")
+        if mask == self.mask(1, width):
+            single = self.let(f"load {memory_type(dtype)}, ptr {pointer}, align {align}")
+            return self.let(f"insertelement {vector} zeroinitializer, {memory_type(dtype)} {single}, i64 0")
+        suffix = _suffix(dtype, width)
+        self.declarations.add(
+            f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32 immarg, <{width} x i1>, {vector})"
+        )
+        return self.let(
+            f"call {vector} @llvm.masked.load.{suffix}.p0(ptr {pointer}, i32 {align}, "
+            f"<{width} x i1> {mask}, {vector} zeroinitializer)"
+        )
 
     def from_memory(self, raw: str, dtype: DType, width: int) -> str:
         """Elements as they lie in memory, as values in a register."""
@@ -313,16 +320,10 @@ class Function:
         if width == 1 or (stride == 1 and mask is None):
             self.line(f"store {vector} {raw}, ptr {pointer}, align {align}")
             return
-        suffix = _suffix(dtype, width)
         if stride == 1:
-            self.declarations.add(
-                f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32 immarg, <{width} x i1>)"
-            )
-            self.line(
-                f"call void @llvm.masked.store.{suffix}.p0({vector} {raw}, ptr {pointer}, "
-                f"i32 {align}, <{width} x i1> {mask})"
-            )
+            self.store_raw(raw, pointer, dtype, width, mask)
             return
+        suffix = _suffix(dtype, width)
         pointers = self._vector_pointers(pointer, kind, stride, width)
         mask = mask or "<" + ", ".join("i1 true" for _ in range(width)) + ">"
         self.declarations.add(
@@ -333,6 +334,40 @@ class Function:
             f"call void @llvm.masked.scatter.{suffix}.v{width}p0({vector} {raw}, <{width} x ptr> {pointers}, "
             f"i32 {align}, <{width} x i1> {mask})"
         )
+
+    def store_raw(self, raw: str, pointer: str, dtype: DType, width: int, mask: str | None = None) -> None:
+        """Write `width` elements, given as they lie in memory, side by side."""
+        vector, align = f"<{width} x {memory_type(dtype)}>", dtype.itemsize
+        if mask is None:
+            self.line(f"store {vector} {raw}, ptr {pointer}, align {align}")
+            return
+        if mask == self.mask(1, width):
+            # LLVM (22.1, without IR passes) would store the element as wide as it was before it was truncated
+            single = self.let(f"extractelement {vector} {raw}, i64 0")
+            self.line(f"store {memory_type(dtype)} {single}, ptr {pointer}, align {align}")
+            return
+        suffix = _suffix(dtype, width)
+        self.declarations.add(f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32 immarg, <{width} x i1>)")
+        self.line(
+            f"call void @llvm.masked.store.{suffix}.p0({vector} {raw}, ptr {pointer}, "
+            f"i32 {align}, <{width} x i1> {mask})"
+        )
+
+
+def always_masked(f: Function) -> bool:
+    """Whether every vector of a kernel is masked, whole ones too: one copy of the code instead of two.
+
+    A generic kernel is wanted at once, and on targets with mask registers a mask costs next to nothing.
+    """
+    return not f.kernel.baked and f.target.vector_bits >= 512
+
+
+def whole_vectors(f: Function, begin: Int, end: Int, width: int) -> Int:
+    """The end of the part of begin..end that whole vectors cover."""
+    span = f.sub(end, begin)
+    if isinstance(span, int):
+        return f.add(begin, span // width * width)
+    return f.add(begin, f.let(f"and i64 {span}, {-width}"))
 
 
 def _has_rounding(target: Target) -> bool:

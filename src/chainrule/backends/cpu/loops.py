@@ -10,14 +10,15 @@ import math
 from collections.abc import Callable, Sequence
 
 from ...compiler.kernel import LANES, Kernel
-from ...dtypes import DType, bool_, int64, uint32
+from ...dtypes import DType, bool_, float32, float64, int64, uint32
 from ..base import ScalarBuilder, Value
 from .bodies import BodyCode, Point
-from .emit import Function, Int
+from .emit import Function, Int, always_masked, whole_vectors
 from .emit import llvm_type as element_type
+from .extremes import extreme_lanes
 
-#: vectors that one loop over a reduced axis carries
-TOGETHER = 4
+#: vectors that one loop over a reduced axis carries, by the bits of a vector register: many, then fewer of the rest
+TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
 
 
 def emit_map(f: Function) -> None:
@@ -50,14 +51,6 @@ def axis_range(f: Function, axis: int) -> tuple[Int, Int]:
     return f.mul("%lo", scale), f.mul("%hi", scale)
 
 
-def always_masked(f: Function) -> bool:
-    """Whether every vector of a kernel is masked, whole ones too: one copy of the code instead of two.
-
-    A generic kernel is wanted at once, and on targets with mask registers a mask costs next to nothing.
-    """
-    return not f.kernel.baked and f.target.vector_bits >= 512
-
-
 def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int) -> None:
     """Run `code` for begin..end of its vector axis, `LANES` at a time, the last ones masked."""
     code.hoist(point)
@@ -88,14 +81,6 @@ def each_vector(f: Function, begin: Int, end: Int, at: Callable[[Int, Int | None
         return
     with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
         at(full, rest)
-
-
-def whole_vectors(f: Function, begin: Int, end: Int, width: int) -> Int:
-    """The end of the part of begin..end that whole vectors cover."""
-    span = f.sub(end, begin)
-    if isinstance(span, int):
-        return f.add(begin, span // width * width)
-    return f.add(begin, f.let(f"and i64 {span}, {-width}"))
 
 
 # --- reductions -----------------------------------------------------------------------------------
@@ -145,7 +130,11 @@ def emit_reduce(f: Function) -> None:
     def nest(depth: int, inner: Point, outer: Point) -> None:
         if depth == len(axes):
             if along:
-                _lanes(f, inner, outer)
+                dtype = _value_dtype(f, kernel.inner, kernel.static[4])
+                if kernel.static[0] in ("max", "min") and dtype in (float32, float64):
+                    extreme_lanes(f, inner, outer, dtype)
+                else:
+                    _lanes(f, inner, outer)
             else:
                 _kept_vectors(f, inner, outer, chain)
             return
@@ -313,7 +302,7 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
     axis = kernel.vector
     begin, end = axis_range(f, axis)
     plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin") and kernel.static[2] == 1
-    together = TOGETHER if kernel.baked and plain else 1
+    several = TOGETHER.get(f.target.vector_bits, (4,)) if kernel.baked and plain else ()
 
     def at(start: Int, count: int, mask_count: Int | None = None) -> None:
         pairs = []
@@ -325,7 +314,7 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
             pairs.append((here, there))
         work(f, pairs)
 
-    if together > 1:
+    for together in several:
         first = whole_vectors(f, begin, end, LANES * together)
         with f.loop(begin, first, LANES * together) as loop:
             at(loop.index, together)

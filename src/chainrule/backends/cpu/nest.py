@@ -19,7 +19,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from ...compiler.kernel import Tiling
+from ...compiler.kernel import Body, Tiling
+from ...compiler.schedule import TRANSCENDENTAL
 from ..base import Value
 from .bodies import BodyCode, Point
 from .contract_half import multiply_pairs
@@ -28,7 +29,9 @@ from .emit import llvm_type as element_type
 from .loops import axis_range
 
 #: summed axes with at most this many combinations of indices are written out instead of looped over
-UNROLLED = 4
+UNROLLED = 8
+#: operations of an epilogue that are written out for all vectors of a tile, at most
+LIGHT = 192
 
 
 class Nest:
@@ -211,10 +214,7 @@ class Nest:
     def _finish(self, point, pointers, flags, column, masks, extents, written, totals) -> None:
         """The written part of a tile through partial sums and epilogue to memory."""
         f, body = self.f, self.f.kernel.body
-        plain = len(body.code) == 1 and len(body.stores) == 1 and self._static(body.stores[0][1], self.axis_n) == 1
-        if self.partial is not None:
-            plain = True
-        if not plain:
+        if self.partial is None and not self._is_light(body, len(totals)):
             self._through_stack(point, pointers, flags, column, masks, extents, written, totals)
             return
         if written is None:
@@ -234,26 +234,76 @@ class Nest:
         f, body = self.f, self.f.kernel.body
         if top is not None:
             point = point.moved(0, top, body)
-        places = itertools.product(*(range(n) for n in extents))
+        places = list(itertools.product(*(range(n) for n in extents)))
+        if self.partial is None:
+            self._light_epilogue(point, column, masks, places, totals)
+            return
         for number, place in enumerate(places):
-            if self.partial is not None:
-                line = f.advance(pointers[2], self.dtype, self._shift(2, place))
-                for j, mask in enumerate(masks):
-                    here = f.advance(line, self.dtype, f.add(column, j * self.lanes))
-                    self._accumulate(here, totals[number * len(masks) + j], mask, flags)
-                continue
-            access = body.stores[0][1]
-            line = f.advance(point.pointer(access), self.dtype, self._shift(access, place))
+            shift = sum(index * self._static(2, axis) for axis, index in enumerate(place))
+            line = f.advance(pointers[2], self.dtype, shift)
             for j, mask in enumerate(masks):
                 here = f.advance(line, self.dtype, f.add(column, j * self.lanes))
-                f.store(Value(totals[number * len(masks) + j], self.dtype), here, 1, self.lanes, mask)
-        if self.partial is not None:
-            with f.when(flags[1]):
-                whole = None if top is None else (0, 0, extents[0])
-                self._rows(point, pointers, flags, column, masks, extents, whole)
+                self._accumulate(here, totals[number * len(masks) + j], mask, flags)
+        with f.when(flags[1]):
+            whole = None if top is None else (0, 0, extents[0])
+            self._rows(point, pointers, flags, column, masks, extents, whole)
 
-    def _shift(self, access: int, place: Sequence[int]) -> int:
-        return sum(index * self._static(access, axis) for axis, index in enumerate(place))
+    def _is_light(self, body: Body, vectors: int) -> bool:
+        """Whether the epilogue is short enough to be written out for every vector of a tile."""
+        if any(self._static(access, self.axis_n) != 1 for _, access in body.stores):
+            return False
+        kinds = [i[0] for i in body.code]
+        hard = any(i[0] == "op" and i[1].name in TRANSCENDENTAL for i in body.code)
+        simple = all(kind in ("load", "scalar", "const", "op", "anchor") for kind in kinds)
+        return simple and not hard and kinds.count("op") * vectors <= LIGHT
+
+    def _light_epilogue(self, point: Point, column: Int, masks, places, totals: list[str]) -> None:
+        """The epilogue on registers; what is the same for all positions of the tile once for each column."""
+        f, body = self.f, self.f.kernel.body
+        code = BodyCode(f, body, self.axis_n)
+        fixed = self._same_everywhere(body, places)
+        alike, columns = self._alike(code, point, fixed), []
+        for j, mask in enumerate(masks):
+            there = point.moved(self.axis_n, f.add(column, j * self.lanes), body)
+            there.mask = mask
+            values = dict(alike)
+            for number, instruction in enumerate(body.code):
+                if fixed[number] and number not in values:
+                    values[number] = code._emit(instruction, there, values)
+            columns.append(values)
+        for number, place in enumerate(places):
+            here = point
+            for axis, index in enumerate(place):
+                if index:
+                    here = here.moved(axis, index, body)
+            own = {n: v for n, v in self._alike(code, here, [True] * len(body.code), alike).items() if n not in alike}
+            for j, mask in enumerate(masks):
+                there = here.moved(self.axis_n, f.add(column, j * self.lanes), body)
+                there.mask = mask
+                code.outside = columns[j] | own
+                code.run(there, Value(totals[number * len(masks) + j], self.dtype))
+
+    def _same_everywhere(self, body: Body, places: Sequence[Sequence[int]]) -> list[bool]:
+        """For every instruction, whether it gives the same at all positions of a tile."""
+        moving = [axis for axis in range(self.axis_n) if any(place[axis] for place in places)]
+        result: list[bool] = []
+        for instruction in body.code:
+            kind = instruction[0]
+            if kind == "load":
+                result.append(not any(self._static(instruction[1], axis) for axis in moving))
+            elif kind == "op":
+                result.append(all(result[n] for n in instruction[2]))
+            else:
+                result.append(kind != "anchor")
+        return result
+
+    def _alike(self, code: BodyCode, point: Point, wanted: list[bool], known: dict[int, Value] | None = None):
+        """Values that are the same in all lanes, of the wanted instructions."""
+        values = dict(known or {})
+        for number, instruction in enumerate(code.body.code):
+            if code.invariant[number] and wanted[number] and number not in values:
+                values[number] = code._emit(instruction, point, values)
+        return values
 
     def _accumulate(self, pointer: str, total: str, mask: str | None, flags) -> None:
         f = self.f

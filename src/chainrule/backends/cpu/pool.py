@@ -55,6 +55,12 @@ WORTH = 500  # sleeping workers are woken for a run that takes longer, or if the
 BACKOFF_FIRST = 2_000
 BACKOFF_LAST = 64_000
 
+#: what a long loop calls to let signals be handled, in the order of the control block's words
+_PYTHON = (
+    ctypes.pythonapi.PyGILState_Ensure, ctypes.pythonapi.PyErr_CheckSignals,
+    ctypes.pythonapi.PyErr_Clear, ctypes.pythonapi.PyGILState_Release,
+)  # fmt: skip
+
 
 def _yield_function() -> int:
     """Address of the system's "let another thread have this core", or 0."""
@@ -144,6 +150,8 @@ class Pool:
         if not self._clock:
             words[ir.BLOCK_TICKS] = -1  # after each step
         words[ir.YIELD_FUNCTION] = _yield_function()
+        for word, function in zip(range(ir.ENSURE_FUNCTION, ir.RELEASE_FUNCTION + 1), _PYTHON):
+            words[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
         self._words = words
         self._control = int(words.ctypes.data)
         self._guard = threading.Lock()

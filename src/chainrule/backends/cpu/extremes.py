@@ -1,0 +1,101 @@
+"""The largest or smallest element of rows of real numbers, by comparing integers.
+
+NaN wins and -0 is below 0, which takes a vector unit several dependent instructions for each element. The bits of a
+number, with those of the magnitude turned over if it is negative, order like the number, as integers, which takes
+one; whether there was a NaN is found out beside it. Which element is largest does not depend on an order.
+"""
+
+from __future__ import annotations
+
+from ...compiler.kernel import LANES
+from ...dtypes import DType
+from ..base import Value
+from .bodies import BodyCode, Point
+from .emit import Function, Int, always_masked, llvm_type, whole_vectors
+
+
+def extreme_lanes(f: Function, inner: Point, outer: Point, dtype: DType) -> None:
+    """A "max" or "min" along the vector axis: 16 lanes, which meet at the end."""
+    kernel = f.kernel
+    value, axis = kernel.static[4], kernel.vector
+    keys = _Keys(f, dtype, kernel.static[0])
+    code = BodyCode(f, kernel.inner, axis)
+    code.hoist(inner)
+    end = f.extra(0)
+
+    def added(best: str, odd: str, index: Int, count: Int | None) -> list[str]:
+        here = inner.moved(axis, index, kernel.inner)
+        if count is not None:
+            here.mask = f.mask(count, LANES)
+        given = code.run(here)[value].ref
+        nan = f.let(f"fcmp uno {keys.reals} {given}, {given}")
+        key = keys.of(given, LANES)
+        if here.mask is not None:
+            nan = f.let(f"and {keys.flags} {nan}, {here.mask}")
+            key = f.let(f"select {keys.flags} {here.mask}, {keys.vector} {key}, {keys.vector} {best}")
+        return [keys.better(best, key, LANES), f.let(f"or {keys.flags} {odd}, {nan}")]
+
+    masked = always_masked(f)
+    full = end if masked else whole_vectors(f, 0, end, LANES)
+    with f.loop(0, full, LANES, [(keys.vector, keys.worst(LANES)), (keys.flags, "zeroinitializer")]) as loop:
+        count = f.minimum(f.sub(end, loop.index), LANES) if masked else None
+        loop.next = added(loop.values[0], loop.values[1], loop.index, count)
+    best, odd = loop.values
+    if not masked:
+        before = f.block
+        rest = f.sub(end, full)
+        with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
+            more = added(best, odd, full, rest)
+            inside = f.block
+        best = f.let(f"phi {keys.vector} [ {best}, %{before} ], [ {more[0]}, %{inside} ]")
+        odd = f.let(f"phi {keys.flags} [ {odd}, %{before} ], [ {more[1]}, %{inside} ]")
+    BodyCode(f, kernel.body, axis).run(outer, Value(keys.result(best, odd), dtype))
+
+
+class _Keys:
+    """Integers that order like the numbers of a dtype."""
+
+    def __init__(self, f: Function, dtype: DType, name: str):
+        self.f = f
+        self.bits = dtype.itemsize * 8
+        self.real, self.name = llvm_type(dtype), "smax" if name == "max" else "smin"
+        self.reals, self.vector = f"<{LANES} x {self.real}>", f"<{LANES} x i{self.bits}>"
+        self.flags = f"<{LANES} x i1>"
+
+    def _number(self, value: int, width: int) -> str:
+        if width == 1:
+            return str(value)
+        return "<" + ", ".join(f"i{self.bits} {value}" for _ in range(width)) + ">"
+
+    def worst(self, width: int) -> str:
+        """What loses against every number: the key of an infinity."""
+        infinity = 0x7F800000 if self.bits == 32 else 0x7FF << 52
+        return self._number(infinity if self.name == "smin" else -infinity - 1, width)
+
+    def _turned(self, raw: str, width: int) -> str:
+        """Bits as a key, or a key as bits."""
+        f, kind = self.f, f"<{width} x i{self.bits}>" if width > 1 else f"i{self.bits}"
+        sign = f.let(f"ashr {kind} {raw}, {self._number(self.bits - 1, width)}")
+        magnitude = f.let(f"and {kind} {sign}, {self._number((1 << (self.bits - 1)) - 1, width)}")
+        return f.let(f"xor {kind} {raw}, {magnitude}")
+
+    def of(self, reals: str, width: int) -> str:
+        return self._turned(self.f.let(f"bitcast {self.reals} {reals} to {self.vector}"), width)
+
+    def better(self, a: str, b: str, width: int) -> str:
+        kind, suffix = (self.vector, f"v{width}i{self.bits}") if width > 1 else (f"i{self.bits}", f"i{self.bits}")
+        self.f.declarations.add(f"declare {kind} @llvm.{self.name}.{suffix}({kind}, {kind})")
+        return self.f.let(f"call {kind} @llvm.{self.name}.{suffix}({kind} {a}, {kind} {b})")
+
+    def result(self, best: str, odd: str) -> str:
+        """The number of the best of all lanes, or NaN if one of them met a NaN."""
+        f, half = self.f, LANES // 2
+        while half:
+            picked = ", ".join(f"i32 {half + n if n < half else n}" for n in range(LANES))
+            upper = f.let(f"shufflevector {self.vector} {best}, {self.vector} poison, <{LANES} x i32> <{picked}>")
+            best = self.better(best, upper, LANES)
+            half //= 2
+        key = f.let(f"extractelement {self.vector} {best}, i64 0")
+        real = f.let(f"bitcast i{self.bits} {self._turned(key, 1)} to {self.real}")
+        some = f.let(f"icmp ne i{LANES} {f.let(f'bitcast {self.flags} {odd} to i{LANES}')}, 0")
+        return f.let(f"select i1 {some}, {self.real} 0x7FF8000000000000, {self.real} {real}")

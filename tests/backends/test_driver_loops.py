@@ -1,0 +1,96 @@
+"""Loops inside native programs: moving entries, nesting, threads, status, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.backends.cpu import driver
+from chainrule.backends.cpu.pool import Pool
+
+from .test_pool import Toy
+
+
+def one(toy: Toy, name: str, x: int, y: int, extent: int, chunk: int, parallel: bool = False):
+    """A region of one call."""
+    return parallel, [([toy.call(name, x, y)], extent, chunk)]
+
+
+@pytest.fixture
+def toy() -> Toy:
+    """Ten entries more than arrays: 4 to 13 are free for loops."""
+    made = Toy(64)
+    made.ptrs = np.concatenate([made.ptrs, np.zeros(10, np.int64)])
+    return made
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_entries_walk_along_stacks(toy: Toy, parallel: bool) -> None:
+    """Row i of array 1 becomes 2 x + 1 of row 15 - i of array 0."""
+    toy.arrays[0][:] = np.arange(64)
+    body = [one(toy, "affine", 4, 5, 4, 1, parallel)]
+    loop = driver.Loop(16, body, [(4, 0, 15 * 32), (5, 1, 0)], [(4, 4, -32), (5, 5, 32)])
+    program = toy.build([loop])
+    assert program.parallel is parallel
+    for _ in range(2):  # the second run starts again at the same places
+        toy.arrays[1][:] = 0
+        assert Pool(3).execute(program.address, 1, parallel) == 1
+        np.testing.assert_array_equal(toy.arrays[1].reshape(16, 4), 2 * toy.arrays[0].reshape(16, 4)[::-1] + 1)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 10])
+def test_a_carry_is_handed_on_without_copying(toy: Toy, times: int) -> None:
+    """x <- x + 1, read from array 0 first, then in turn from arrays 1 and 2; the last is array 1."""
+    body = [one(toy, "increment", 4, 5, 64, 64)]
+    last, other = (1, 2) if times % 2 else (2, 1)
+    starts = [(4, 0, 0), (5, last, 0), (6, other, 0)]
+    loop = driver.Loop(times, body, starts, [(4, 5, 0), (5, 6, 0), (6, 4, 0)])
+    Pool(1).execute(toy.build([loop]).address, 3)
+    np.testing.assert_array_equal(toy.arrays[1], np.full(64, float(times)))
+    np.testing.assert_array_equal(toy.arrays[0], np.zeros(64))
+
+
+def test_loops_in_loops_between_other_regions(toy: Toy) -> None:
+    inner = driver.Loop(3, [one(toy, "increment", 0, 0, 64, 16, True)], [], [])
+    outer = driver.Loop(5, [one(toy, "increment", 1, 1, 64, 64), inner], [], [])
+    program = toy.build([one(toy, "increment", 0, 0, 64, 64), outer, one(toy, "increment", 1, 1, 64, 64)])
+    assert program.parallel
+    assert Pool(2).execute(program.address, 7, True) == 7
+    np.testing.assert_array_equal(toy.arrays[0], np.full(64, 7 * 16.0))
+    np.testing.assert_array_equal(toy.arrays[1], np.full(64, 7 * 6.0))
+
+
+def test_a_status_ends_the_loop_and_the_step(toy: Toy) -> None:
+    body = [one(toy, "increment", 0, 0, 64, 64), (False, [([toy.call("check", 0, 3, 5)], 1, 1)])]
+    program = toy.build([driver.Loop(100, body, [], []), one(toy, "increment", 1, 1, 64, 64)])
+    assert Pool(1).execute(program.address, 1) == 0
+    assert toy.status[0] == 7
+    np.testing.assert_array_equal(toy.arrays[0], np.full(64, 5.0))
+    np.testing.assert_array_equal(toy.arrays[1], np.zeros(64))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for itself")
+def test_control_c_ends_a_long_loop_and_changes_nothing() -> None:
+    state = cr.ones((2, 4))
+    state.name = "state"
+
+    @cr.compile
+    def step(length_holder):
+        last, _ = cr.scan(lambda c, _: (c * 0.5 + length_holder, None), state, length=200_000_000)
+        state[...] = last
+
+    step.trace(cr.ones(()))  # compiled before the signal is sent
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    start = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        step(cr.ones(()))
+    assert time.perf_counter() - start < 3  # about 0.35 s on a machine with nothing else to do
+    assert state.tolist() == [[1.0] * 4] * 2

@@ -1,0 +1,70 @@
+"""Maps in square blocks: operands and results that are contiguous along different axes."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from chainrule import runtime
+from chainrule.backends import interpreter
+from chainrule.graph.node import topological
+from chainrule.ops import leaf
+from chainrule.ops.base import emit
+
+DTYPES = ["float32", "float64", "float16", "int8", "bool", "int64"]
+
+
+def program(outputs, baked):
+    order = topological(outputs)
+    made = runtime.compile_nodes(order, outputs, baked)
+    _, leaves, scalars = runtime.structure(order, outputs)
+    return made, made.run(leaves, scalars)
+
+
+def operand(shape, dtype="float32", seed=0):
+    return leaf.constant((np.random.default_rng(seed).normal(size=shape) * 50).astype(dtype))
+
+
+def same(outputs, baked):
+    made, results = program(outputs, baked)
+    for got, expected in zip(results, interpreter.run(outputs), strict=True):
+        assert got.dtype == expected.dtype
+        assert got.tobytes() == np.ascontiguousarray(expected).tobytes()
+    return made
+
+
+@pytest.mark.parametrize("baked", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(16, 16), (32, 48), (3, 70), (70, 3), (17, 33), (2, 300), (301, 290), (4, 4)])
+def test_transposed_copies(shape, dtype, baked):
+    made = same([emit("permute", operand(shape, dtype), attributes=((1, 0),))], baked)
+    assert [k.static[:1] for k in made.plan.kernels] == [("blocks",)] or min(shape) < 3
+
+
+@pytest.mark.parametrize("baked", [True, False])
+@pytest.mark.parametrize("axes", list(itertools.permutations(range(4)))[1::2])
+def test_permuted_copies(axes, baked):
+    same([emit("permute", operand((3, 5, 18, 37)), attributes=(axes,))], baked)
+
+
+@pytest.mark.parametrize("baked", [True, False])
+def test_bodies_with_operands_both_ways(baked):
+    x, y, z = operand((40, 35), seed=1), operand((35, 40), seed=2), operand((40, 35), seed=3)
+    row = emit("broadcast", operand((40,), seed=4), attributes=((35, 40), (1,)))
+
+    def turn(node):
+        return emit("permute", node, attributes=((1, 0),))
+
+    short = emit("add", turn(x), y)
+    long = emit("mul", emit("sub", emit("mul", turn(x), y), emit("add", turn(z), row)), emit("neg", y))
+    assert any(k.static[:1] == ("blocks",) for k in same([short], baked).plan.kernels)
+    assert any(k.static[:1] == ("blocks",) for k in same([long], baked).plan.kernels)
+    same([short, long, emit("lt", turn(x), y)], baked)
+
+
+def test_leading_axis_may_change_without_new_code():
+    keys = set()
+    for rows in (20, 47):
+        made, _ = program([emit("permute", operand((rows, 9, 24)), attributes=((0, 2, 1),))], True)
+        keys |= set(made.plan.keys)
+    assert len(keys) == 1
