@@ -39,6 +39,12 @@ class Timing:
         return min(self.blocks)
 
 
+def _seconds(candidate, steps: int) -> float:
+    start = time.perf_counter()
+    done = candidate.run(steps)
+    return (time.perf_counter() - start) / done
+
+
 def _serve(module: str, workload: Workload, threads: int, expected, pipe) -> None:
     """The child process: builds the candidates, checks their losses, then times a block whenever it is told to."""
     try:
@@ -57,18 +63,14 @@ def _serve(module: str, workload: Workload, threads: int, expected, pipe) -> Non
                 seconds[candidate.name] = first / candidate.smallest
                 continue
             candidate.run(1)
-            start = time.perf_counter()
-            steps = candidate.run(1)
-            seconds[candidate.name] = (time.perf_counter() - start) / steps
+            seconds[candidate.name] = min(_seconds(candidate, 1) for _ in range(3))
         least = min(seconds.values())
         slow = {} if module == "ours" else {n: s * 1e6 for n, s in seconds.items() if s > HOPELESS * least}
         candidates = [c for c in candidates if c.name not in slow]
         pipe.send(([c.name for c in candidates], slow))
         while True:
             index, steps = pipe.recv()
-            start = time.perf_counter()
-            done = candidates[index].run(steps)
-            pipe.send((time.perf_counter() - start) / done)
+            pipe.send(_seconds(candidates[index], steps))
     except EOFError:
         return
     except BaseException as error:

@@ -88,20 +88,21 @@ def _by_torch(workload: Workload, steps: int) -> np.ndarray:
     from .sides.torch_networks import network
     from .sides.torch_side import make_optimizer
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a busy machine its threads wait for one another
     model = network(workload).double()
     optimizer = make_optimizer(workload, model.parameters())
-    columns = [torch.from_numpy(a) for a in workload.data()]
+    columns = [torch.from_numpy(a) for a in (*workload.data(), *workload.draws(steps * workload.batch))]
     columns = [t.double() if t.is_floating_point() else t for t in columns]
-    draws = [torch.from_numpy(a) for a in workload.draws(steps * workload.batch)]
-    draws = [t.double() if t.is_floating_point() else t for t in draws]
     losses = []
     for step in range(steps):
         rows = slice(None) if workload.full_batch else slice(step * workload.batch, (step + 1) * workload.batch)
         optimizer.zero_grad()
-        loss = model(*(t[rows] for t in columns + draws))
+        loss = model(*(t[rows] for t in columns))
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+    torch.set_num_threads(threads)
     return np.array(losses)
 
 

@@ -47,6 +47,20 @@ ALL = [*PERCEPTRONS, *NETWORKS]
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is the reference")
 
 
+@pytest.fixture(autouse=True)
+def one_thread_of_torch():
+    """Its threads wait for one another on a busy machine."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def _expected(workload: Workload) -> np.ndarray:
     expected = reference.first_losses(workload, 3, apart=False)
     if expected is None:

@@ -280,6 +280,29 @@ def test_operations_on_the_host_inside() -> None:
     )
 
 
+def test_convolutions_inside() -> None:
+    w, init, xs = array(4, 4, 3, 3), array(2, 4, 6, 6, seed=1), array(5, 2, 4, 6, 6, seed=2)
+
+    def looped(w, init, xs):
+        return cr.scan(lambda h, x: convolved(w, h, x), init, xs)
+
+    def plain(w, init, xs):
+        return in_python(lambda h, x: convolved(w, h, x), init, xs)
+
+    def convolved(w, h, x):
+        h = cr.tanh(nn.functional.conv2d(h, w, padding=1) + x)
+        return h, h.sum(axis=(2, 3))
+
+    args = (w, init, xs)
+    assert_equal(looped(*args), plain(*args))
+    gradients = cr.compile(cr.grad(weighted(looped), argnums=(0, 1, 2)))
+    assert_equal(gradients(*args), cr.grad(weighted(plain), argnums=(0, 1, 2))(*args), 1e-12)
+    plan = cr.compile(looped).trace(*args).plan
+    (loop,) = [region.loop for region in plan.regions if region.loop is not None]
+    inside = [call.label for region in loop.regions for task in region.tasks for call in task.calls]
+    assert "pack" not in inside  # the kernel is packed once
+
+
 def test_gathering_inside() -> None:
     table, rows = array(6, 3), cr.asarray(np.array([5, 0, 3, 3]))
 
@@ -473,6 +496,24 @@ def test_refusals() -> None:
     w = cr.zeros(2).requires_grad_()
     refused(CompileError, r"cannot write the \.grad",
             lambda: cr.scan(lambda c, x: (c, (w * x).sum().backward()), 0.0, x))  # fmt: skip
+
+
+def test_explained() -> None:
+    looped, _, args = both("gated", False)
+    text = str(cr.explain(cr.compile(cr.value_and_grad(weighted(looped), argnums=(0, 1, 2))), *args))
+    assert "scan" in text and "loop of 6" in text
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_leaves_the_body_is_no_value(compiled: bool) -> None:
+    kept = []
+
+    def f(xs):
+        cr.scan(lambda c, x: (c, kept.append(x)), 0.0, xs)
+        return kept[-1] * 2
+
+    with pytest.raises(PlaceholderError, match="placeholder"):
+        (cr.compile(f) if compiled else f)(cr.ones((3, 2))).numpy()
 
 
 def test_a_body_that_raises_leaves_no_trace() -> None:

@@ -191,7 +191,7 @@ def scan(
 
 
 def _stack(path: str, leaf: Any) -> Node:
-    if not isinstance(leaf, (Tensor, np.ndarray, np.generic, list)):
+    if not isinstance(leaf, (Tensor, np.ndarray, np.generic)):
         problem = f"{path} is {type(leaf).__name__}, which has no axis to go along"
         raise DTypeError(message("scan", problem, (), "close over values that stay the same"))
     node = to_node(leaf, "scan")

@@ -19,7 +19,7 @@ from .errors import DifferentiationError
 from .graph.node import Node
 from .ops.base import Credit, message, mode
 from .ops.leaf import placeholder
-from .tensor import NOT_STORED, Tensor
+from .tensor import NOT_STORED, Tensor, evaluate_node, placeholder_below
 
 
 class Cell:
@@ -71,6 +71,8 @@ class Trace:
         if cell is None:
             node = tensor._node
             if node.requires_grad and not tensor._leaf and mode.grad_enabled:
+                if placeholder_below(node) is not None:
+                    evaluate_node(node, "compile")  # raises: it has left the body of a loop
                 problem = "a tensor from outside the compiled function is the result of recorded operations"
                 help = "compute it inside, or .detach() it outside: a program keeps no history of what it is given"
                 raise DifferentiationError(message("compile", problem, (node,), help))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chainrule.dtypes import DType
 from chainrule.graph.node import Node
 from chainrule.ops.base import emit
 from chainrule.ops.control import close, replay, results
@@ -16,16 +17,27 @@ from .test_bits import native, same_bits
 SEEDS = range(24)
 
 
-def region(seed: int) -> tuple[list[Node], list[Node], list[Node], list[Node], dict[Node, Node]]:
+class Differentiable(Generator):
+    """Random graphs on leaves that require gradients."""
+
+    def leaf(self, shape: tuple[int, ...], dtype: DType) -> Node:
+        node = constant(np.array(self.array(shape, dtype)), dtype.kind == "f")
+        self.nodes.append(node)
+        return node
+
+
+def region(
+    seed: int, kind: type[Generator] = Generator
+) -> tuple[list[Node], list[Node], list[Node], list[Node], dict[Node, Node]]:
     """Outputs, placeholders of carries and slices, first carries, and which leaf each placeholder stands for."""
-    graph = Generator(seed, count=14 + seed % 4 * 5, special=seed % 2 == 1)
+    graph = kind(seed, count=14 + seed % 4 * 5, special=seed % 2 == 1 and kind is Generator)
     random = np.random.default_rng(seed)
     leaves = [n for n in graph.nodes if n.op.name == "constant" and n.value is not None]
     random.shuffle(leaves)  # type: ignore[arg-type]
     chosen = leaves[: 2 + seed % 3]
     carries, slices, first, outputs, replaced = [], [], [], [], {}
     for number, leaf in enumerate(chosen):
-        inner = replaced[leaf] = placeholder(number, leaf.shape, leaf.dtype)
+        inner = replaced[leaf] = placeholder(number, leaf.shape, leaf.dtype, leaf.requires_grad)
         fitting = [n for n in graph.nodes if n.shape == leaf.shape and n.dtype is leaf.dtype and n is not leaf]
         fitting += [emit("neg", leaf)] if leaf.dtype.kind in "if" else [leaf]
         if number % 3 != 2 and leaf.dtype.kind != "i":

@@ -53,11 +53,12 @@ class Item:
     `value`, "scalar" (`number`: which lifted scalar) or "bmm".
     """
 
-    __slots__ = ("born", "dtype", "index", "inputs", "kind", "node", "number", "op", "shape", "users", "value")
+    __slots__ = ("born", "dtype", "index", "inputs", "kind", "late", "node", "number", "op", "shape", "users", "value")
 
     def __init__(self, kind: str, op: Primitive | None, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
         self.born = next(_births)
         self.kind = kind
+        self.late = False  # whether it is a copy that belongs to late users (recompute.py)
         self.op = op
         self.inputs = inputs
         self.shape = shape

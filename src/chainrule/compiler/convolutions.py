@@ -242,6 +242,8 @@ def pack_kernel(lowering: Lowering, w: Item, groups: int, vector: int | None) ->
     lanes = lowering.tiles.lanes(w.dtype.itemsize)
     outs, ins, places = w.shape[0] // groups, w.shape[1], w.shape[2:]
     source, offset, strides = _place(lowering, w)
+    while source in getattr(lowering, "constant", ()):  # what stays the same in a loop is packed before it
+        lowering = lowering.around  # type: ignore[attr-defined]
     group_stride = outs * strides[0]
     if vector is None:
         lead, width, other, across, along = 1, groups, 1, strides[0], 0

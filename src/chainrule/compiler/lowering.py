@@ -62,6 +62,7 @@ class Step:
     checks: list[tuple[int, str]] = field(default_factory=list)
     origin: tuple[int, ...] = ()  # serials of the nodes that it computes
     loop: Any = None  # a `Repetition`, for a step that is a loop
+    late: bool = False  # whether it computes again what is needed late, and should not run before
 
 
 def walking_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
@@ -108,6 +109,7 @@ class Lowering:
             origin = tuple(item.node.serial for item in made if item.node is not None)
             for step in self.steps[first:]:
                 step.origin = origin
+                step.late = bool(made) and all(item.late for item in made)
 
     # --- buffers ----------------------------------------------------------------------------------
 

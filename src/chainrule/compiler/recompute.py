@@ -14,12 +14,16 @@ from .canonical import MOVEMENTS, Item
 
 #: operations that cost about as much as writing and reading their result
 CHEAP = frozenset(
-    "add sub mul div neg square cast relu where le lt ge gt eq ne abs maximum minimum logical_not erf exp tanh sigmoid".split()
+    "add sub mul div neg square cast relu where le lt ge gt eq ne abs maximum minimum logical_not pad erf exp tanh sigmoid".split()
 )
 #: products, convolutions and reductions between an item and a use of it that make the use a late one
 LATE = 6
 #: bytes below which an item is not worth it
 LEAST_BYTES = 64 << 10
+#: bytes from which on an item that lies in memory at any rate is made again for a late use
+LARGE_BYTES = 512 << 10
+#: operations that making an item again may take
+LONGEST = 24
 HEAVY = frozenset(("bmm", "convolution", "convolution_input_grad", "convolution_weight_grad", "loop"))
 
 
@@ -29,8 +33,17 @@ def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     if not items or heavy[-1] <= LATE:
         return items
     time = {id(item): count for item, count in zip(items, heavy)}
-    kept = {id(item) for item in outputs} | _needed_in_memory(items)
-    candidates = {id(item) for item in items if id(item) not in kept and _is_cheap(item)}
+    kept = {id(item) for item in outputs}
+    inside = kept | _needed_in_memory(items)
+    candidates = {id(item) for item in items if id(item) not in inside and _is_cheap(item, LEAST_BYTES)}
+    items = _with_copies(items, outputs, time, candidates)
+    return _with_copies(items, outputs, time, _from_what_stays(items, time, kept))
+
+
+def _with_copies(
+    items: list[Item], outputs: list[Item], time: dict[int, int], candidates: set[int]
+) -> list[Item]:
+    """`items` with a copy of each candidate for its late users, all together."""
     copies: dict[int, Item] = {}
     users = items[::-1]
     for user in users:  # grows by the copies, whose operands may be late as well
@@ -41,21 +54,67 @@ def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
                     copy = copies[id(operand)] = Item(
                         operand.kind, operand.op, operand.inputs, operand.shape, operand.dtype
                     )
-                    copy.node, copy.value = operand.node, operand.value
+                    copy.node, copy.value, copy.late = operand.node, operand.value, True
                     users.append(copy)
                 time[id(copy)] = time[id(user)]  # that of the first user, which comes last here
                 user.inputs = tuple(copy if x is operand else x for x in user.inputs)
     return _ordered(items, outputs) if copies else items
 
 
+def _from_what_stays(items: list[Item], time: dict[int, int], kept: set[int]) -> set[int]:
+    """Large items that a product reads late, and that follow from one that is stored until then at any rate.
+
+    Normalised and rectified activations are such: the input of the normalisation waits for its own backward pass.
+    """
+    last: dict[int, int] = {}  # when each item is read for the last time, by whatever sees it
+    for user in reversed(items):
+        when = last.get(id(user), 0) if user.kind in MOVEMENTS else time[id(user)]
+        for operand in user.inputs:
+            last[id(operand)] = max(last.get(id(operand), 0), when)
+    found: set[int] = set()
+    for item in items:
+        wanted = last.get(id(item), 0)
+        large = math.prod(item.shape) * item.dtype.itemsize >= LARGE_BYTES
+        if large and item.kind in CHEAP and wanted - time[id(item)] > LATE and id(item) not in found:
+            chain = _made_from(item, kept, last, wanted)
+            found.update(map(id, chain or ()))
+        elif item.kind in MOVEMENTS and id(item.inputs[0]) in found:
+            found.add(id(item))
+    return found - kept
+
+
+def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) -> list[Item] | None:
+    """The cheap items from which `item` is computed, itself included, starting from what is read then or later anyway.
+
+    None if that is not possible.
+    """
+    least = math.prod(item.shape) * item.dtype.itemsize // 8
+    chain: list[Item] = []
+    seen: set[int] = set()
+    stack = [item]
+    while stack:
+        x = stack.pop()
+        if id(x) in seen or (x is not item and _stored_bytes(x) <= least):
+            continue
+        seen.add(id(x))
+        stays = x.kind == "leaf" or (x is not item and x.kind not in MOVEMENTS and last.get(id(x), 0) >= wanted)
+        if stays:
+            continue
+        if id(x) in kept or len(chain) >= LONGEST or (x.kind not in CHEAP and x.kind not in MOVEMENTS):
+            return None
+        chain.append(x)
+        stack.extend(x.inputs)
+    return chain
+
+
 def _reduces(item: Item) -> bool:
     return item.op is not None and item.op.family == "reduction"
 
 
-def _is_cheap(item: Item) -> bool:
-    """Whether an item is one cheap operation on at most one operand of its size."""
+def _is_cheap(item: Item, least: int) -> bool:
+    """Whether an item of at least so many bytes is one cheap operation on at most one operand of its size."""
     size = math.prod(item.shape) * item.dtype.itemsize
-    if item.kind not in CHEAP or item.op is None or size < LEAST_BYTES:
+    if item.kind not in CHEAP or item.op is None or size < least:
         return False
     return sum(_stored_bytes(operand) * 8 > size for operand in item.inputs) <= 1
 

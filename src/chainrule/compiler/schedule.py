@@ -17,7 +17,7 @@ import numpy as np
 
 from .kernel import Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
-from .sharing import shared_places
+from .sharing import replaced_by_results, shared_places
 from .sinking import sink
 from .touched import walk_touched_rows
 
@@ -100,6 +100,7 @@ class Schedule:
         self._predecessors = self._hazards()
         #: for each step, the steps that must be over, on every thread, before it begins
         self._barriers: list[set[int]] = [set() for _ in self.steps]
+        self._hold_back()
         self._take_over(in_place)
         self._guard_state()
         for step in self.steps:
@@ -111,6 +112,7 @@ class Schedule:
         arena = {b.number: b.bytes for b in self.buffers if b.kind == "arena"}
         sink(self.regions, self.steps, self._predecessors, arena)
         self._share(threads)
+        self._replace_by_results()
         self.arena_bytes = 0
         self.offsets: dict[int, int] = {}
         self.total_bytes = 0
@@ -137,6 +139,22 @@ class Schedule:
                 writer.setdefault(buffer, []).append(number)
             result.append(needed)
         return result
+
+    def _hold_back(self) -> None:
+        """Let a step that computes something again wait for what its first user waits for as well."""
+        if not any(step.late for step in self.steps):
+            return
+        reach = self._reaches()
+        users: dict[int, int] = {}
+        for number in reversed(range(len(self.steps))):
+            for before in self._predecessors[number]:
+                users[before] = number
+        for number in reversed(range(len(self.steps))):
+            if self.steps[number].late and number in users:
+                others = self._predecessors[users[number]] - {number}
+                added = {other for other in others if not reach[other] >> number & 1}
+                self._predecessors[number] |= added
+                self._follow(reach, number, added)
 
     def _reaches(self) -> list[int]:
         """Bit set of all steps that each step follows, directly or not (steps in a topological order)."""
@@ -418,6 +436,19 @@ class Schedule:
         return sum(self.buffers[b - self.buffers[0].number].bytes for b in written)
 
     # --- memory -----------------------------------------------------------------------------------
+
+    def _replace_by_results(self) -> None:
+        """Let values that results replace, element by element, lie in the buffers of these results."""
+        numbered = {b.number: b for b in self.buffers}
+        own = self.lowering.own
+        arena = {n: b for n, b in numbered.items() if b.kind == "arena" and n in own}
+        results = {n: b for n, b in numbered.items() if b.kind == "output" and n in own}
+        overwritten = {n for n, b in numbered.items() if b.kind == "leaf"}
+        for step, barriers in zip(self.steps, self._barriers):  # state that is only written, whatever was there
+            overwritten -= step.reads | (step.writes if barriers or step.kernel is None else set())
+        results |= {n: numbered[n] for n in overwritten}
+        for old, new in replaced_by_results(self.regions, arena, results).items():
+            self._rename(numbered[old], numbered[new], list(range(len(self.steps))))
 
     def _plan_memory(self) -> None:
         """Offsets in the arena: buffers whose lives do not overlap share memory (first fit, large ones first)."""

@@ -186,7 +186,8 @@ def buffer_facts(
             fact.name = leaves[fact.index] if fact.index < len(leaves) else f"input {fact.index}"
         elif plan_buffer.origin in nodes:
             node = nodes[plan_buffer.origin]
-            fact.name = f"{node_names[node.serial]} {node.op.name}"
+            place = node_names.get(node.serial, "inside a loop:")
+            fact.name = f"{place} {node.op.name}"
         else:
             fact.name = _copy_name(fact, writers.get(fact.number), facts)
     placed = [fact for fact in facts.values() if fact.offset >= 0]
