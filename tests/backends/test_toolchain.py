@@ -67,8 +67,10 @@ def test_code_may_call_the_c_library_and_use_constants():
 
 
 def test_optimisation_moves_invariant_work_out_of_a_loop():
-    text = SCALE.replace("%w = fmul double %v, 2.5", "%s = sitofp i64 %n to double\n %q = fdiv double 1.0, %s\n"
-                         " %u = fadd double %v, %q\n %w = fadd double %u, 0.0")
+    text = SCALE.replace(
+        "%w = fmul double %v, 2.5",
+        "%s = sitofp i64 %n to double\n %q = fdiv double 1.0, %s\n %u = fadd double %v, %q\n %w = fadd double %u, 0.0",
+    )
     optimised = toolchain.assembly(text, 1, triple="x86_64-unknown-linux-gnu", cpu="haswell")
     assert optimised.index("div") < optimised.index("LBB0_1:")
 
@@ -101,8 +103,16 @@ def test_host_and_its_override(monkeypatch):
         assert "ymm" in toolchain.assembly(toolchain._PROBE)
 
 
-@pytest.mark.parametrize("triple", ["x86_64-unknown-linux-gnu", "x86_64-pc-windows-msvc-elf", "arm64-apple-macosx",
-                                    "aarch64-unknown-linux-gnu", "riscv64-unknown-linux-gnu"])
+@pytest.mark.parametrize(
+    "triple",
+    [
+        "x86_64-unknown-linux-gnu",
+        "x86_64-pc-windows-msvc-elf",
+        "arm64-apple-macosx",
+        "aarch64-unknown-linux-gnu",
+        "riscv64-unknown-linux-gnu",
+    ],
+)
 def test_driver_compiles_for_every_platform(triple):
     assert toolchain.compile_ir(driver_ir.text(toolchain.architecture(triple)), triple=triple)
 

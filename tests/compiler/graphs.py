@@ -314,5 +314,3 @@ def tolerance(node: Node, operands: list[np.ndarray], expected: np.ndarray) -> n
         safe = size < 0.8 * np.log(np.finfo(expected.dtype).max)  # else another order may overflow on the way
         return np.where(safe, np.abs(expected) * unit * max(operands[0].size, 1), np.inf)
     return np.abs(expected) * unit * 16
-
-

@@ -17,8 +17,11 @@ from chainrule.compiler.plan import make_plan
 from chainrule.dtypes import float32, int64, uint32
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
+from chainrule.ops.control import results
 from chainrule.ops.leaf import constant
+from chainrule.transforms import vjp
 from tests.compiler.graphs import Generator
+from tests.ops.table_control import FORWARD
 from tests.ops.table_sparse import operands
 
 MACHINES = {
@@ -80,7 +83,17 @@ def sparse(features=33):
     return [y, emit("csr_matmul", t_indptr, t_indices, moved, y, indptr, indices, inverse, order)]
 
 
+def looped():
+    """A loop and its reverse sweep."""
+    random = np.random.default_rng(0)
+    w, carry, xs = (constant(random.normal(size=s), True) for s in ((3,), (3,), (5, 3)))
+    found = results(FORWARD, (w, carry, xs), (0, 1))
+    ones = [constant(np.ones(n.shape)) for n in found]
+    return [*found, *(n for n in vjp(found, ones, [w, carry, xs]) if n is not None)]
+
+
 GRAPHS = {
+    "loop": looped,
     "sparse": sparse,
     "sparse wide": lambda: sparse(130),
     "dense": dense,

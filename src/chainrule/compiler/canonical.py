@@ -32,7 +32,9 @@ ACCUMULATED = frozenset(
 )  # fmt: skip
 
 #: kinds that have no contiguous buffer of the program's own
-UNBUFFERED = frozenset(("leaf", "full", "scalar", "iota", "reshape", "permute", "broadcast", "slice", "flip", "windows"))
+UNBUFFERED = frozenset(
+    ("leaf", "full", "scalar", "iota", "reshape", "permute", "broadcast", "slice", "flip", "windows")
+)
 
 #: kinds whose operands must be buffers in row-major order
 WHOLE = frozenset(("csr_matmul", "scatter_add", "scatter_add_along", "sort", "argsort", "loop", "part"))
@@ -110,8 +112,8 @@ class Canonical:
         self._results: set[int] = set()
         self._expanded: list[Node] = []
         self._whole: Node | None = None
-        # Leaves and scalars in the given order, which callers know; the rest as it was recorded, which keeps what belongs
-        # together close in time: a walk from the results would do one thing for all blocks, layers or parameters first.
+        # Leaves and scalars in the given order, which callers know; the rest as it was recorded, which keeps what
+        # belongs together close in time: a walk from the results would do one thing for all blocks or layers first.
         sources = [node for node in order if not node.inputs or node.value is not None]
         for node in sources + sorted(set(order).difference(sources), key=_serial):
             self._of[id(node)] = self._convert(node)
@@ -269,7 +271,7 @@ class Canonical:
         return item
 
     def _flattened(self, name: str, op: Primitive, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
-        """An elementwise operation on a reshaped product in the shape of the product, whose epilogue it can then join."""
+        """An elementwise operation on a reshaped product in the product's own shape: it can join its epilogue then."""
         if op is None or op.family != "elementwise":
             return None
         for x in inputs:
@@ -277,8 +279,9 @@ class Canonical:
             if source is None or len(source.shape) >= len(shape) or source.op is None:
                 continue
             if source.kind == "bmm" or source.op.family == "elementwise":
-                flat = [self._reshaped(y, source.shape) for y in inputs]
-                if None not in flat:
+                found = [self._reshaped(y, source.shape) for y in inputs]
+                flat = [y for y in found if y is not None]
+                if len(flat) == len(inputs):
                     return self.reshape(self.apply(name, op, tuple(flat), source.shape, dtype), shape)
         return None
 

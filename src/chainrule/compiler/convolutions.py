@@ -71,7 +71,6 @@ def _forward(lowering: Lowering, group: Group, item: Item) -> None:
     op: Any = item.op
     groups, per_group, kernel = op.groups, w.shape[1], w.shape[2:]
     outs = w.shape[0] // groups
-    view = lowering.views[x]
     rank = len(kernel)
     spatial = list(range(2, 2 + rank))
     depthwise = groups > 1 and per_group == 1 and outs == 1
@@ -79,7 +78,6 @@ def _forward(lowering: Lowering, group: Group, item: Item) -> None:
     channels = per_group // 2 if paired else per_group
     place = pairs.channel_pairs if paired else _channels_last if depthwise else _place
     base, offset, strides = place(lowering, x)
-    del view
     moves = [s * strides[a] for s, a in zip(op.strides, spatial)]
     taps = [d * strides[a] for d, a in zip(op.dilations, spatial)]
     pack = pairs.pack_kernel if paired else pack_kernel
@@ -119,9 +117,7 @@ def _input_grad(lowering: Lowering, group: Group, item: Item) -> None:
     base, offset, strides = place(lowering, g)
     pack = pairs.pack_kernel if paired else pack_kernel
     source, (lead, panel, *places) = pack(lowering, w, groups, 1 if not depthwise else None)
-    remainders = [
-        classes(op.strides[n], op.low[n], op.dilations[n], kernel[n], item.shape[2 + n]) for n in range(rank)
-    ]
+    remainders = [classes(op.strides[n], op.low[n], op.dilations[n], kernel[n], item.shape[2 + n]) for n in range(rank)]
     for chosen in itertools.product(*remainders):
         firsts, counts, starts, steps, taps, meets, moves = map(list, zip(*chosen))
         here = offset + sum((m + z) * strides[a] for m, z, a in zip(meets, item.value, spatial))
@@ -285,9 +281,7 @@ def _free_axes(item: Item, space: Space) -> tuple[int, ...]:
     return tuple(axis for axis in axes if axis)
 
 
-def _nest(
-    lowering: Lowering, group: Group, item: Item, space: Space, a: Operand, b: Operand, packed: bool
-) -> None:
+def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand, b: Operand, packed: bool) -> None:
     """Add one contraction kernel."""
     rank = len(item.shape)
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
@@ -296,10 +290,9 @@ def _nest(
     bodies.argument(math.prod(space.summed), space.summed[0], chain[1])
     body, _ = bodies.body(group.items, item, list(range(rank)), lowering.stored)
     for access in bodies.accesses:
-        offset, strides = access.offset, access.strides
+        strides = access.strides
         access.offset += sum(start * strides[axis] for start, axis in zip(space.starts, space.axes))
         access.strides = tuple(step * strides[axis] for step, axis in zip(space.steps, space.axes))
-        del offset
     extents = tuple(space.extents)
     last = len(extents) - 1
     plan = tiling(
@@ -307,9 +300,7 @@ def _nest(
         free=_free_axes(item, space), fixed=space.fixed, itemsize=item.dtype.itemsize,
         strided=item.kind == "convolution_weight_grad", along=a.strides[-1] != 0, packed=packed,
     )  # fmt: skip
-    operands = [
-        Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)
-    ]
+    operands = [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)]
     if item.inputs[0].dtype.is_half:
         plan = plan._replace(pairs=True)
     if plan.blocks == "outside":

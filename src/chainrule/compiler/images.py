@@ -69,7 +69,9 @@ def number_of_parts(batch: int, elements: int) -> int:
     return next(parts for parts in range(most, 0, -1) if batch % parts == 0)
 
 
-def classes(stride: int, low: int, dilation: int, kernel: int, extent: int) -> list[tuple[int, int, int, int, int, int, int]]:
+def classes(
+    stride: int, low: int, dilation: int, kernel: int, extent: int
+) -> list[tuple[int, int, int, int, int, int, int]]:
     """Along one axis: which places of the kernel meet input positions ``first, first + stride, ...``.
 
     For every remainder `first` with positions: (first, how many positions, first place of the kernel, step

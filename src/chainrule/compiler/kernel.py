@@ -26,6 +26,10 @@ FIRST_BUFFER = 2
 SHORT_REDUCTION = 16
 #: virtual lanes of a reduction along the last axis
 LANES = 16
+#: primitives that cost many instructions
+TRANSCENDENTAL = frozenset(
+    "exp expm1 log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
+)
 
 
 @dataclass(slots=True)
@@ -117,10 +121,7 @@ class Kernel:
             strides: tuple = tuple((a.dtype.name, a.strides) for a in self.accesses)
         else:
             sizes = (None,) * len(self.sizes)
-            strides = tuple(
-                (a.dtype.name, len(a.strides), _unit(a.strides, vector))
-                for a in self.accesses
-            )
+            strides = tuple((a.dtype.name, len(a.strides), _unit(a.strides, vector)) for a in self.accesses)
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores),

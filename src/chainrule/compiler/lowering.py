@@ -15,14 +15,14 @@ from .convolutions import lower_convolution
 from .elements import Bodies, shift_accesses
 from .folding import lower_fold
 from .grouping import Group, Grouping, tree_of
-from .kernel import Access, Body, FIRST_BUFFER, Kernel, SHORT_REDUCTION, Tiles, has_partial_sums, summed_extents
+from .kernel import FIRST_BUFFER, SHORT_REDUCTION, Access, Body, Kernel, Tiles, has_partial_sums, summed_extents
 from .recompute import recompute_late
 from .sparse_lowering import lower_csr
 from .tiling import tiling
 from .trees import contraction_block
 from .views import Layout, View, Views, collapse, contiguous
 
-#: bytes of a right operand from which on it is packed though its rows are contiguous, if there are many rows on the left
+#: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 #: elements of an operand from which on packing goes through transposed blocks
 TRANSPOSED = 16384
@@ -275,7 +275,9 @@ class Lowering:
                     slab = (*shape[:place], width, *shape[place + 1 :])
                     bodies = Bodies(self, slab, [])
                     body = Body([("const", 0, buffer.dtype)])
-                    body.stores.append((0, bodies.access(buffer.number, buffer.dtype, offset + first * strides[place], strides)))
+                    body.stores.append(
+                        (0, bodies.access(buffer.number, buffer.dtype, offset + first * strides[place], strides))
+                    )
                     self.add_map(bodies, body, slab, "zeros", baked=False)
             shape[place] = layout.shape[axis]
             offset += low * strides[place]

@@ -1,8 +1,8 @@
 """What is computed again instead of being stored: cheap values that are needed long after they were made.
 
-A backward pass asks for many values that cost one operation on something that is stored anyway: a difference from a mean, a
-product with a scale. Keeping each takes memory, and writing and reading it takes longer than computing it. Such
-an item gets a copy that belongs to its late users. Its bits are the same, wherever it is computed.
+A backward pass asks for many values that cost one operation on something that is stored anyway: a difference from a
+mean, a product with a scale. Keeping each takes memory, and writing and reading it takes longer than computing it.
+Such an item gets a copy that belongs to its late users. Its bits are the same, wherever it is computed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from .canonical import MOVEMENTS, Item
 
 #: operations that cost about as much as writing and reading their result
 CHEAP = frozenset(
-    "add sub mul div neg square cast relu where le lt ge gt eq ne abs maximum minimum logical_not pad erf exp tanh sigmoid".split()
+    "add sub mul div neg square abs maximum minimum relu where le lt ge gt eq ne logical_not cast pad "
+    "erf exp tanh sigmoid".split()
 )
 #: products, convolutions and reductions between an item and a use of it that make the use a late one
 LATE = 6
@@ -29,7 +30,7 @@ HEAVY = frozenset(("bmm", "convolution", "convolution_input_grad", "convolution_
 
 def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     """`items`, operands first, with copies of cheap ones in front of their late users."""
-    heavy = list(accumulate(item.kind in HEAVY or _reduces(item) for item in items))
+    heavy = list(accumulate(int(item.kind in HEAVY or _reduces(item)) for item in items))
     if not items or heavy[-1] <= LATE:
         return items
     time = {id(item): count for item, count in zip(items, heavy)}
@@ -40,9 +41,7 @@ def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     return _with_copies(items, outputs, time, _from_what_stays(items, time, kept))
 
 
-def _with_copies(
-    items: list[Item], outputs: list[Item], time: dict[int, int], candidates: set[int]
-) -> list[Item]:
+def _with_copies(items: list[Item], outputs: list[Item], time: dict[int, int], candidates: set[int]) -> list[Item]:
     """`items` with a copy of each candidate for its late users, all together."""
     copies: dict[int, Item] = {}
     users = items[::-1]

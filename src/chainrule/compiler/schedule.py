@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
+from .in_place import scatter_into_state
 from .kernel import Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
 from .sharing import replaced_by_results, shared_places
@@ -210,6 +211,10 @@ class Schedule:
                         uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
                         checks = [n for n, s in enumerate(self.steps) if _checks(s)]
                     continue
+            elif scatter_into_state(self, writers, source, target, uses, reach, checks):
+                uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
+                checks = [n for n, s in enumerate(self.steps) if _checks(s)]
+                continue
             self._copy_back(source, target, writers)
 
     def _uses(self) -> dict[int, tuple[list[int], list[int]]]:

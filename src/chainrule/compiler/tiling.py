@@ -76,9 +76,7 @@ def _tiles(extents: tuple[int, ...], free: tuple[int, ...], limit: int) -> list[
     return list(found) or [(1,) * len(extents)]
 
 
-def _cycles(
-    tile: tuple[int, ...], extents: tuple[int, ...], panels: tuple[int, ...], terms: int, along: bool
-) -> float:
+def _cycles(tile: tuple[int, ...], extents: tuple[int, ...], panels: tuple[int, ...], terms: int, along: bool) -> float:
     parts = []  # (how many, positions) along every axis
     for size, extent in zip(tile, extents):
         whole, rest = divmod(extent, size)

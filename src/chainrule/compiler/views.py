@@ -5,8 +5,8 @@ element lies. A reshape that strides cannot express makes its result an item tha
 
 Where the elements of a stored item lie is chosen here too (`Layout`). Leaves and results of the program are row-major.
 Images that a convolution computes have their channels last; what is computed elementwise from them, or by reducing
-them, keeps that order of axes. An item that is padded with zeros for a convolution is stored inside its padding, so that
-padding it is a view as well.
+them, keeps that order of axes. An item that is padded with zeros for a convolution is stored inside its padding, so
+that padding it is a view as well.
 """
 
 from __future__ import annotations

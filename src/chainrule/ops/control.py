@@ -8,7 +8,9 @@ makes one native loop of them.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,6 +134,7 @@ class Scan(Primitive):
     family = "control"
     attributes = ("loop", "index")
     joint = True
+    shared = False  # `results` keeps the last ones
 
     def infer(self, *operands):
         """A carry's type, or that of a stack of the body's output."""
@@ -194,9 +197,29 @@ class Scan(Primitive):
         return loop.length * sum(p[0] for p in parts), loop.length * sum(p[1] for p in parts)
 
 
+_last: OrderedDict[tuple[Loop, int], Primitive] = OrderedDict()
+_MAXIMUM_LAST = 1024
+
+
 def results(loop: Loop, operands: tuple[Node, ...], indices: Iterable[int]) -> list[Node]:
-    """Record siblings: the results `indices` of `loop`."""
-    return [apply(primitive("scan", (loop, index)), operands) for index in indices]
+    """Record siblings: the results `indices` of `loop`.
+
+    Equal loops share their primitives, which is how programs for them are found again; only the last ones are kept,
+    because a loop holds the nodes of its region and of its derivatives.
+    """
+    ops = []
+    for index in indices:
+        key = (loop, index)
+        op = _last.get(key)
+        if op is None:
+            op = _last[key] = primitive("scan", key)
+            if len(_last) > _MAXIMUM_LAST:
+                _last.popitem(last=False)
+        else:
+            with suppress(KeyError):  # another thread has just dropped it
+                _last.move_to_end(key)
+        ops.append(op)
+    return [apply(op, operands) for op in ops]
 
 
 class Closed(NamedTuple):

@@ -339,9 +339,7 @@ def emit_pack(f: Function) -> None:
         vectors(source, f.advance(result, dtype, f.mul(f.stride(1, 0), loop.index)), 0, f.size(1))
 
 
-def _pack_vector(
-    f: Function, source: str, result: str, count: Int, lanes: int, axis_v: int, unit: bool
-) -> None:
+def _pack_vector(f: Function, source: str, result: str, count: Int, lanes: int, axis_v: int, unit: bool) -> None:
     dtype = f.kernel.accesses[0].dtype
     stride_k: Int = 1 if unit else f.stride(0, axis_v + 1)
     stride_n = f.stride(0, axis_v + 2)

@@ -30,7 +30,7 @@ class Loop:
     def __init__(self, index: str, values: list[str]):
         self.index = index
         self.values = values
-        self.next: list[str] = list(values)
+        self.next: Sequence[Int] = list(values)
 
 
 class Function:
@@ -184,7 +184,7 @@ class Function:
     # --- control flow -----------------------------------------------------------------------------
 
     @contextmanager
-    def loop(self, start: Int, stop: Int, step: Int = 1, carried: Sequence[tuple[str, str]] = ()) -> Iterator[Loop]:
+    def loop(self, start: Int, stop: Int, step: Int = 1, carried: Sequence[tuple[str, Int]] = ()) -> Iterator[Loop]:
         """A counted loop, tested at the top; `carried` lists (type, initial value) of loop-carried values.
 
         Inside, set ``loop.next`` to the values for the next turn; afterwards ``loop.values`` are final.

@@ -19,6 +19,8 @@ from .extremes import extreme_lanes
 
 #: vectors that one loop over a reduced axis carries, by the bits of a vector register: many, then fewer of the rest
 TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
+#: blocks of one sum that are walked at once, and instructions of an element up to which that pays
+BLOCKS, LIGHT = 4, 4
 
 
 def emit_map(f: Function) -> None:
@@ -212,12 +214,12 @@ def _spread_lanes(f: Function, pairs: list[tuple[Point, Point]]) -> None:
         full = whole_vectors(f, blocks.index, stop, LANES)
         carried = [*((vector, start) for _ in range(LANES)), *zip(walk.kinds, blocks.values[1:])]
         with f.loop(blocks.index, full, LANES, carried) as loop:
-            totals, place = loop.values[:LANES], loop.values[LANES:]
+            totals, place = loop.values[:LANES], list[Int](loop.values[LANES:])
             for lane in range(LANES):
                 totals[lane] = added(totals[lane], f.add(loop.index, lane), place)
                 place = walk.after(place)
             loop.next = [*totals, *place]
-        totals, place = loop.values[:LANES], loop.values[LANES:]
+        totals, place = loop.values[:LANES], list[Int](loop.values[LANES:])
         for lane in range(LANES - 1):  # the elements behind the last 16
             index = f.add(full, lane)
             before = f.block
@@ -227,9 +229,7 @@ def _spread_lanes(f: Function, pairs: list[tuple[Point, Point]]) -> None:
                 following = walk.after(place)
                 inside = f.block
             totals[lane] = f.let(f"phi {vector} [ {totals[lane]}, %{before} ], [ {total}, %{inside} ]")
-            place = [
-                f.let(f"phi i64 [ {old}, %{before} ], [ {new}, %{inside} ]") for old, new in zip(place, following)
-            ]
+            place = [f.let(f"phi i64 [ {old}, %{before} ], [ {new}, %{inside} ]") for old, new in zip(place, following)]
         half = LANES // 2
         while half:
             totals = [
@@ -263,7 +263,28 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
             given = f.let(f"select <{LANES} x i1> {here.mask}, {vector} {given}, {vector} {start_wide.ref}")
         return combine(wide, name, Value(total, dtype), Value(given, dtype)).ref
 
-    with f.loop(0, length, block, [(element, start_narrow.ref)]) as blocks:
+    def met(total: str, lanes: str) -> str:
+        one = pairwise(f, name, lanes, dtype)
+        return combine(narrow, name, Value(total, dtype), one).ref
+
+    first: Int = 0
+    before_all = start_narrow.ref
+    if kernel.baked and len(kernel.inner.code) <= LIGHT:
+        # whole blocks, a few at once: each is a chain of its own, and the chains hide each other's latency
+        several, first = "%several", "%whole_blocks"  # for all rows alike, so on entry: a division takes its time
+        f.entry.append(f"  {several} = mul i64 {block}, {BLOCKS}")
+        f.entry.append(f"  %blocks_rest = urem i64 {length}, {several}")
+        f.entry.append(f"  {first} = sub i64 {length}, %blocks_rest")
+        with f.loop(0, first, several, [(element, before_all)]) as groups:
+            begins = [f.add(groups.index, f.mul(block, n)) for n in range(BLOCKS)]
+            with f.loop(0, block, LANES, [(vector, start_wide.ref)] * BLOCKS) as loop:
+                loop.next = [added(v, f.add(b, loop.index), None) for v, b in zip(loop.values, begins)]
+            total = groups.values[0]
+            for lanes in loop.values:
+                total = met(total, lanes)
+            groups.next = [total]
+        before_all = groups.values[0]
+    with f.loop(first, length, block, [(element, before_all)]) as blocks:
         stop = f.minimum(f.add(blocks.index, block), length)
         masked = always_masked(f)
         full = stop if masked else whole_vectors(f, blocks.index, stop, LANES)
@@ -278,8 +299,7 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
                 more = added(total, full, rest)
                 inside = f.block
             total = f.let(f"phi {vector} [ {total}, %{before} ], [ {more}, %{inside} ]")
-        one = pairwise(f, name, total, dtype)
-        blocks.next = [combine(narrow, name, Value(blocks.values[0], dtype), one).ref]
+        blocks.next = [met(blocks.values[0], total)]
     BodyCode(f, kernel.body, reduced).run(outer, Value(blocks.values[0], dtype))
 
 
@@ -357,8 +377,8 @@ def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
         with f.loop(0, length, block, [*carried, *zip(walk.kinds, walk.start)]) as blocks:
             stop = f.minimum(f.add(blocks.index, block), length)
             with f.loop(blocks.index, stop, 1, [*carried, *zip(walk.kinds, blocks.values[count:])]) as loop:
-                place = loop.values[count:]
-                loop.next = [*step(loop.index, place, loop.values[:count]), *walk.after(place)]
+                here = loop.values[count:]
+                loop.next = [*step(loop.index, here, loop.values[:count]), *walk.after(here)]
             sums = [
                 combine(builder, name, Value(a, dtype), Value(b, dtype)).ref
                 for a, b in zip(blocks.values[:count], loop.values[:count])

@@ -1,8 +1,8 @@
 """Native code of contractions: register tiles of multiply-adds inside a nest of loops, with the epilogue on the tile.
 
-``out[m..., n] = epilogue(sum_r a[m..., r..., n?] * b[m?..., r..., n])``: every operand moves with a stride of its own along
-every axis, so that matrix products, convolutions and both gradients of them are the same nest (`compiler/tiling.py`
-decides how it is walked). A tile is a box of positions along some of the axes m by a few vectors along n; the loops over
+``out[m..., n] = epilogue(sum_r a[m..., r..., n?] * b[m?..., r..., n])``: every operand moves with a stride of its own
+along every axis, so that matrix products, convolutions and both gradients of them are the same nest
+(`compiler/tiling.py` decides how it is walked). A tile is a box of positions along some of the axes m by a few vectors along n; the loops over
 the summed axes r carry it in registers: each step loads the vectors of b once, and broadcasts one element of a for
 each position (or loads a vector, where a moves along n too).
 
@@ -19,8 +19,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from ...compiler.kernel import Body, Tiling
-from ...compiler.schedule import TRANSCENDENTAL
+from ...compiler.kernel import TRANSCENDENTAL, Body, Tiling
 from ..base import Value
 from .bodies import BodyCode, Point
 from .contract_half import multiply_pairs
@@ -46,7 +45,8 @@ class Nest:
     def __init__(self, f: Function):
         self.f = f
         kernel = f.kernel
-        self.tiling: Tiling = kernel.static
+        assert isinstance(kernel.static, Tiling)
+        self.tiling = kernel.static
         self.lanes = self.tiling.lanes
         self.axis_n = len(kernel.sizes) - 1
         self.summed = range(self.axis_n + 1, self.axis_n + 1 + len(self.tiling.reduced))
@@ -221,9 +221,7 @@ class Nest:
             self._direct(point, pointers, flags, column, masks, extents, None, totals)
         else:
             top, begin, end = written
-            whole = f.let(
-                f"and i1 {f.let(f'icmp eq i64 {begin}, 0')}, {f.let(f'icmp eq i64 {end}, {extents[0]}')}"
-            )
+            whole = f.let(f"and i1 {f.let(f'icmp eq i64 {begin}, 0')}, {f.let(f'icmp eq i64 {end}, {extents[0]}')}")
             with f.when(whole):
                 self._direct(point, pointers, flags, column, masks, extents, top, totals)
             with f.when(f.let(f"xor i1 {whole}, true")):
@@ -321,7 +319,6 @@ class Nest:
     def _rows(self, point, pointers, flags, column, masks, extents, written, fresh: bool = False) -> None:
         """Each position of a tile, in loops, from the stack (`fresh`) or from the partial sums, to the epilogue."""
         f, body = self.f, self.f.kernel.body
-        width = len(masks)
 
         def nest(axis: int, here: Point, number: Int, partial: str | None) -> None:
             if axis == self.axis_n:
@@ -345,7 +342,6 @@ class Nest:
                 with f.loop(0, extents[axis]) as loop:
                     at(loop.index)
 
-        del width
         nest(0, point, 0, None if pointers is None else pointers[2])
 
     def _row(self, row: Point, number: Int, partial: str | None, flags, column, masks, fresh: bool) -> None:
@@ -472,8 +468,10 @@ class _Chain:
                 scalar = f.let(f"load {nest.element}, ptr {here}")
                 broadcast = Value(f.splat(scalar, nest.element, lanes), nest.dtype)
             for j, vector in enumerate(vectors):
-                left = broadcast if not self.along else f.load(
-                    f.advance(here, nest.dtype, j * lanes), nest.dtype, 1, lanes, self.masks[j]
+                left = (
+                    broadcast
+                    if not self.along
+                    else f.load(f.advance(here, nest.dtype, j * lanes), nest.dtype, 1, lanes, self.masks[j])
                 )
                 result.append(self._multiply_add(builder, left, vector, totals[i * len(vectors) + j]))
         return result

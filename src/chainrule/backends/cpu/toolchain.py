@@ -198,9 +198,7 @@ def _optimise(binding: Any, module: Any, machine: Any, opt: int) -> None:
         passes.run(module, builder)
 
 
-def _emit(
-    text: str, opt: int, cpu: str | None, features: str | None, triple: str | None, method: str
-) -> Any:
+def _emit(text: str, opt: int, cpu: str | None, features: str | None, triple: str | None, method: str) -> Any:
     if opt not in (0, 1, 2):
         raise CompileError(f"opt must be 0, 1 or 2, not {opt!r}")
     binding = llvm()
