@@ -300,13 +300,13 @@ def test_vmap_composes_with_derivatives():
     close(total, cr.grad(loss)(cr.asarray(W), cr.asarray(X)))
     _, pull = cr.vjp(lambda x: cr.tanh(x) * x.sum(), cr.asarray(X[0]))
     jacobian = cr.vmap(lambda c: pull(c)[0])(cr.eye(4, dtype=cr.float64))
-    forward = cr.vmap(
-        lambda t: cr.jvp(lambda x: cr.tanh(x) * x.sum(), (cr.asarray(X[0]),), (t,))[1], out_axes=1
-    )(cr.eye(4, dtype=cr.float64))
+    forward = cr.vmap(lambda t: cr.jvp(lambda x: cr.tanh(x) * x.sum(), (cr.asarray(X[0]),), (t,))[1], out_axes=1)(
+        cr.eye(4, dtype=cr.float64)
+    )
     close(jacobian, forward)
-    hessian = cr.vmap(
-        lambda v: cr.jvp(cr.grad(lambda x: (x**3).sum()), (cr.asarray(X[0]),), (v,))[1]
-    )(cr.eye(4, dtype=cr.float64))
+    hessian = cr.vmap(lambda v: cr.jvp(cr.grad(lambda x: (x**3).sum()), (cr.asarray(X[0]),), (v,))[1])(
+        cr.eye(4, dtype=cr.float64)
+    )
     close(hessian, np.diag(6 * X[0]))
     w = cr.tensor(W, requires_grad=True)
     cr.vmap(lambda x: loss(w, x))(cr.asarray(X)).sum().backward()

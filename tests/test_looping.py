@@ -266,6 +266,17 @@ def test_nested() -> None:
     gradients = cr.grad(weighted(looped), argnums=(0, 1, 2))
     assert_equal(gradients(*args), cr.grad(weighted(plain), argnums=(0, 1, 2))(*args), 1e-12)
     assert_equal(cr.compile(gradients)(*args), gradients(*args))
+    tangents = cr.tree_map(lambda x: array(*x.shape, seed=9), args)
+    assert_equal(
+        cr.jvp(gradients, args, tangents), cr.jvp(cr.grad(weighted(plain), argnums=(0, 1, 2)), args, tangents), 1e-11
+    )
+    stacks = array(3, 4, 5, 3, seed=5)
+    per_example = cr.vmap(gradients, in_axes=(None, None, 0))(w, args[1], stacks)
+    assert_equal(
+        per_example,
+        cr.vmap(cr.grad(weighted(plain), argnums=(0, 1, 2)), in_axes=(None, None, 0))(w, args[1], stacks),
+        1e-12,
+    )
 
 
 def test_operations_on_the_host_inside() -> None:
@@ -375,6 +386,22 @@ def test_dropout_in_the_body_has_the_masks_of_the_forward_sweep() -> None:
     y.sum().backward()
     assert x.grad is not None
     np.testing.assert_array_equal(x.grad.numpy() != 0, y.numpy() != 0)
+
+
+def test_draws_in_nested_loops_and_lanes_differ() -> None:
+    def f(x):
+        return cr.scan(lambda c, r: (c, cr.scan(lambda d, s: (d, cr.rand(2) + s), 0.0, r)[1]), 0.0, x)[1]
+
+    assert len(np.unique(f(cr.zeros((3, 4))).numpy())) == 24
+    assert len(np.unique(cr.vmap(f)(cr.zeros((5, 3, 4))).numpy())) == 120
+
+
+def test_batch_norm_inside() -> None:
+    xs = array(6, 8, 3, dtype="float32")
+    one, two = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    assert_equal(cr.scan(lambda c, x: (c, one(x)), 0.0, xs)[1], cr.stack([two(x) for x in xs]))
+    assert_equal(dict(one.state_dict()), dict(two.state_dict()))
+    assert one.num_batches_tracked.item() == 6
 
 
 def test_state_is_carried() -> None:

@@ -138,6 +138,7 @@ def test_host_operations_and_empty_profiles():
     with cr.profile() as nothing:
         pass
     assert str(nothing).endswith("no program has run") and nothing.rows() == []
+    assert nothing.text().split() == nothing.text(by="layer").replace("layer", "kernel loops").split()
 
 
 def test_trace_file(tmp_path):

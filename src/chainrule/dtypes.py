@@ -93,9 +93,7 @@ def promote(a: DType, b: DType) -> DType:
     try:
         return _PROMOTION[a, b]
     except KeyError:
-        raise DTypeError(
-            f"{a.name} and {b.name} do not mix; convert one of them with .astype(...)"
-        ) from None
+        raise DTypeError(f"{a.name} and {b.name} do not mix; convert one of them with .astype(...)") from None
 
 
 # --- arrays of float16 and bfloat16 -----------------------------------------------------------------

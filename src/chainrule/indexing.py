@@ -247,9 +247,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     extra = len(update.shape) - places.ndim
     if extra > 0 and all(e == 1 for e in update.shape[:extra]):
         update = reshape(update, update.shape[extra:])
-    if len(update.shape) > places.ndim or any(
-        a not in (1, b) for a, b in zip(update.shape[::-1], places.shape[::-1])
-    ):
+    if len(update.shape) > places.ndim or any(a not in (1, b) for a, b in zip(update.shape[::-1], places.shape[::-1])):
         reject("setitem", f"a value of shape {update.shape} does not fit the part of shape {places.shape}", (node,))
     update = broadcast(update, places.shape)
     if whole:

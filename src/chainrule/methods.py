@@ -210,4 +210,3 @@ def _unflatten(self: Tensor, dim: int, sizes: Any) -> Tensor:
 
 
 _install()
-

@@ -1,7 +1,7 @@
 """Random numbers that depend only on seed, draw and position: Philox4x32-10, never on threads, batches or compilation.
 
 A generator is a state (seed, counter), uint64[2]; each draw takes the state as its key and adds 1 to the counter.
-Inside `vmap` the key is folded with the lane and inside `scan` with the iteration, so that these draw different numbers.
+Inside `vmap` the key is folded with the lane, inside `scan` with the iteration, so that these draw different numbers.
 """
 
 from __future__ import annotations
@@ -200,9 +200,7 @@ def normal(
     return Tensor(emit("add", emit("mul", drawn, spread), centre))
 
 
-def bernoulli(
-    p: Any = 0.5, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None
-) -> Tensor:
+def bernoulli(p: Any = 0.5, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None) -> Tensor:
     """True with probability `p`; as 0 and 1 if another dtype than bool is given."""
     wanted = p.dtype if isinstance(p, Tensor) and p.dtype.kind == "f" and not p.dtype.is_half else default_float
     extents, (chance,) = _parameters("bernoulli", shape, wanted, p)
@@ -249,17 +247,13 @@ def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
     return permutation(n, generator=generator)
 
 
-def rand(
-    *shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None
-) -> Tensor:
+def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [0, 1); the shape is one tuple or several numbers."""
     wanted = _floating("rand", dtype)
     return _finish(_unit(_key(generator), _shape("rand", shape), wanted), requires_grad)
 
 
-def randn(
-    *shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None
-) -> Tensor:
+def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
     """Standard normal numbers; the shape is one tuple or several numbers."""
     wanted = _floating("randn", dtype)
     return _finish(_standard_normal(_key(generator), _shape("randn", shape), wanted), requires_grad)

@@ -219,6 +219,8 @@ def shape_tuple(name: str, shape: Any) -> Shape:
 
 def is_dtype_like(value: Any) -> bool:
     """Whether `value` names a dtype (used by `.to`)."""
-    return isinstance(value, (DType, np.dtype)) or value in (float, int, bool) or (
-        isinstance(value, str) and value in BY_NAME
+    return (
+        isinstance(value, (DType, np.dtype))
+        or value in (float, int, bool)
+        or (isinstance(value, str) and value in BY_NAME)
     )

@@ -208,7 +208,13 @@ def test_refusals(kind: str) -> None:
         with pytest.raises(error, match=re.escape(text)):
             call()
 
-    refused(ShapeError, f"{kind}: the sequence has length 0", lambda: layer(cr.zeros((0, 2, 5))))
+    refused(ShapeError, f"{kind}: the sequence has length 0 (axis 0)", lambda: layer(cr.zeros((0, 2, 5))))
+    for lengths, problem in (
+        ([6, 0], "sequence 1 has length 0, the input has 6 steps (axis 0)"),
+        ([7, 6], "sequence 0 has length 7, the input has 6 steps (axis 0)"),
+    ):
+        for given in (lengths, cr.asarray(lengths)):
+            refused(ShapeError, problem, lambda: layer(cr.zeros((6, 2, 5)), lengths=given))
     refused(
         ShapeError, f"{kind}: input has 3 features (last axis), input_size is 5", lambda: layer(cr.zeros((6, 2, 3)))
     )
@@ -229,6 +235,14 @@ def test_refusals(kind: str) -> None:
     wrong = cr.zeros((3, 4))
     refused(ShapeError, f"{kind}Cell: the hidden state has shape (3, 4), it must be (2, 4)",
             lambda: cell(cr.zeros((2, 5)), (wrong, wrong) if kind == "LSTM" else wrong))  # fmt: skip
+
+
+def test_refused_states_of_lstms() -> None:
+    one = cr.zeros((1, 2, 4))
+    for layer, x in ((nn.LSTM(5, 4), cr.zeros((6, 2, 5))), (nn.LSTMCell(5, 4), cr.zeros((2, 5)))):
+        for state, what in ((one, "Tensor"), ((one,), "tuple of 1"), ((one, one, one), "tuple of 3")):
+            with pytest.raises(ConfigError, match=rf"the state is a pair \(h, c\), not {what}\nrecorded at .*\nhelp: "):
+                layer(x, state)
 
 
 def test_refused_settings() -> None:

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from .in_place import scatter_into_state
-from .kernel import Access, Body, Kernel, Tiling
+from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
 from .sharing import replaced_by_results, shared_places
 from .sinking import sink
@@ -83,11 +83,6 @@ def step_cost(step: Step) -> float:
     if kernel.kind == "scatter":
         work += 1.0
     return 20 + elements * work
-
-
-TRANSCENDENTAL = frozenset(
-    "exp expm1 log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
-)
 
 
 class Schedule:
@@ -425,7 +420,7 @@ class Schedule:
         self.regions = merged
 
     def _rows_at_once(self, steps: list[Step]) -> int:
-        """Rows that a chunk should have: many, if a product reads an operand for each chunk that does not stay cached."""
+        """Rows that a chunk should have: many, if a product reads a large operand anew for each chunk."""
         for step in steps:
             kernel = step.kernel
             if kernel is None or kernel.kind != "contract" or step.rows < 2:

@@ -75,6 +75,7 @@ class Views:
         self.layouts: dict[int, Layout] = {}
         self._fixed = {item.index for item in outputs}
         self._fixed |= {operand.index for item in items if item.kind in WHOLE for operand in item.inputs}
+        self._within: set[int] = set()  # pads that are views: their operand is stored inside its zeros
         self._padding = self._halos(items)
         self._free: set[int] = set()  # items computed from numbers and counts alone, which say nothing about an order
         #: items that are stored inside the concatenation that they are a part of
@@ -86,7 +87,7 @@ class Views:
                 view = moved(self._views[item.inputs[0].index], item.inputs[0].shape, item)
                 if view is None:
                     self.copied.add(item.index)
-            elif item.kind == "pad" and item.inputs[0].index in self._padding:
+            elif item.index in self._within:
                 view = self._padded(item)
             self._views[item.index] = view or (given or {}).get(item.index) or self._own(item)
 
@@ -113,8 +114,9 @@ class Views:
             zeros = fill.kind == "full" and fill.value == 0 and math.copysign(1, fill.value) > 0
             if not zeros or any(op.interior) or low[0] or high[0] or 0 in x.shape:  # type: ignore[attr-defined]
                 continue
-            if x.kind in UNBUFFERED or x.kind in WHOLE or x.index in self._fixed:
+            if x.kind in UNBUFFERED or x.kind in WHOLE or x.index in self._fixed or x.index in self._within:
                 continue
+            self._within.add(item.index)
             before, behind = found.setdefault(x.index, ([0] * len(low), [0] * len(low)))
             before[:] = map(max, before, low)
             behind[:] = map(max, behind, high)

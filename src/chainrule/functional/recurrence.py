@@ -13,8 +13,8 @@ from .. import functions as fn
 from ..errors import DTypeError, ShapeError
 from ..linalg import matmul
 from ..looping import scan
-from ..tensor import Tensor
-from ._common import fail
+from ..tensor import Tensor, node_of
+from ._common import as_tensor, fail
 from .activations import relu, sigmoid, tanh
 from .basic import linear
 
@@ -262,7 +262,7 @@ def _over_time(
     step: Callable[[tuple[Tensor, ...], Tensor], tuple[Tensor, ...]],
     state: tuple[Tensor, ...],
     projected: Tensor,
-    lengths: Tensor | None,
+    lengths: Any,
     reverse: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The loop over time; the first entry of the state is what is returned for each step."""
@@ -274,9 +274,7 @@ def _over_time(
 
         last, outputs = scan(every, state, projected, reverse=reverse)
         return outputs, last
-    batch = projected.shape[1]
-    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
-        fail(ShapeError, name, f"lengths must be integers of shape ({batch},), one for each sequence", (lengths,))
+    lengths = _checked_lengths(name, lengths, *projected.shape[:2])
     inside = (fn.arange(projected.shape[0], dtype=lengths.dtype)[:, None] < lengths)[:, :, None]
 
     def masked(state: Any, x: Any) -> tuple[Any, Tensor]:
@@ -305,11 +303,24 @@ def _check(name: str, input: Tensor, hidden: Tensor, weight_ih: Tensor, weight_h
             fail(ShapeError, name, problem, (weight,))
 
 
+def _checked_lengths(name: str, lengths: Any, steps: int, batch: int) -> Tensor:
+    """`lengths` as integers; of those that are present, each has to lie between 1 and `steps`."""
+    lengths = as_tensor(lengths, name, "lengths")
+    if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
+        fail(ShapeError, name, f"lengths must be integers of shape ({batch},), one for each sequence", (lengths,))
+    values = node_of(lengths).value
+    if values is not None and values.size and not 1 <= int(values.min()) <= int(values.max()) <= steps:
+        place = int(((values < 1) | (values > steps)).argmax())
+        problem = f"sequence {place} has length {int(values[place])}, the input has {steps} steps (axis 0)"
+        fail(ShapeError, name, problem, (lengths,), f"lengths run from 1 to {steps}: leave empty sequences out")
+    return lengths
+
+
 def _check_sequence(name: str, input: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, gates: int) -> None:
     if len(input.shape) != 3:
         fail(ShapeError, name, f"input must be (length, batch, features), it has {len(input.shape)} axes", (input,))
     if not input.shape[0]:
-        fail(ShapeError, name, "the sequence has length 0", (input,))
+        fail(ShapeError, name, "the sequence has length 0 (axis 0)", (input,), "give at least one time step")
     expected = (input.shape[1], weight_hh.shape[-1])
     if hidden.shape != expected:
         fail(ShapeError, name, f"the hidden state has shape {hidden.shape}, it must be {expected}", (input, hidden))

@@ -113,9 +113,7 @@ def empty(*shape: Any, dtype: Any = None, device: Any = None, requires_grad: boo
     return zeros(*shape, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def full(
-    shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """`fill_value` everywhere; its own dtype unless one is given."""
     extents = shape_tuple("full", shape)
     if isinstance(fill_value, (Tensor, np.ndarray, np.generic)):

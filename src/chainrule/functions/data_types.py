@@ -100,9 +100,7 @@ def finfo(type: Any, /) -> FloatInfo:
     if dtype is bfloat16:
         return FloatInfo(16, 2.0**-7, (2 - 2.0**-7) * 2.0**127, (2.0**-7 - 2) * 2.0**127, 2.0**-126, dtype)
     info = np.finfo(dtype.numpy)
-    return FloatInfo(
-        info.bits, float(info.eps), float(info.max), float(info.min), float(info.smallest_normal), dtype
-    )
+    return FloatInfo(info.bits, float(info.eps), float(info.max), float(info.min), float(info.smallest_normal), dtype)
 
 
 def iinfo(type: Any, /) -> IntegerInfo:

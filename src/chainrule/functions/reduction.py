@@ -195,9 +195,7 @@ def std(
     return sqrt(var(x, axis, correction=correction, keepdims=keepdims, dim=dim, keepdim=keepdim))
 
 
-def logsumexp(
-    x: Any, /, axis: Any = None, *, keepdims: bool = False, dim: Any = None, keepdim: bool = False
-) -> Tensor:
+def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False, dim: Any = None, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, with the maximum taken out so that nothing overflows."""
     node = _floating("logsumexp", x)
     axes = normal_axes("logsumexp", dim if axis is None else axis, len(node.shape), node)

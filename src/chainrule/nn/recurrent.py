@@ -109,7 +109,8 @@ class _Layers(_Recurrent):
             fail(DTypeError, name, problem, (input,), help)
         x = input[:, None] if rank == 2 else fn.permute_dims(input, (1, 0, 2)) if self.batch_first else input
         if not x.shape[0]:
-            fail(ShapeError, name, "the sequence has length 0", (input,))
+            axis = int(self.batch_first and rank == 3)
+            fail(ShapeError, name, f"the sequence has length 0 (axis {axis})", (input,), "give at least one time step")
         return x
 
     def _initial(self, given: Tensor | None, what: str, batch: int, unbatched: bool) -> Tensor:
@@ -187,7 +188,8 @@ class RNN(_Layers):
         ``_l1``, ..., the reverse direction ``_reverse``.
     Raises:
         ConfigError: a size that is not a positive whole number. ShapeError, DTypeError: at the call, for a wrong
-        feature size, a hidden state of another shape, or a sequence of length 0.
+        feature size, a hidden state of another shape, a sequence of length 0, or, of lengths that are known when
+        recorded, one that does not lie between 1 and the number of steps.
     Numerics:
         Parameters start uniform in ``[-1/sqrt(hidden_size), 1/sqrt(hidden_size)]``, which is PyTorch's rule.
     Example:
@@ -273,9 +275,7 @@ class LSTM(_Layers):
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Any = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(outputs, last (h, c)); of each sequence, `lengths` (batch,) steps count, and outputs are 0 beyond."""
-        if hx is not None and not (isinstance(hx, (tuple, list)) and len(hx) == 2):
-            raise ConfigError(f"LSTM: the state is a pair (h, c), not {type(hx).__name__}")
-        h, c = (None, None) if hx is None else hx
+        h, c = _pair("LSTM", hx)
         output, (hidden, cell) = self._apply_all(input, [("the hidden state", h), ("the cell state", c)], lengths)
         return output, (hidden, cell)
 
@@ -420,7 +420,7 @@ class LSTMCell(_Cell):
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The next (h, c)."""
-        x, (h, c) = self._step(input, [None, None] if hx is None else list(hx))
+        x, (h, c) = self._step(input, _pair("LSTMCell", hx))
         functions: dict[str, Any] = {"activation": self.activation, "gate_activation": self.gate_activation}
         h, c = F.lstm_cell(x, (h, c), *self._weights(""), **functions)
         return (h, c) if len(input.shape) == 2 else (h[0], c[0])
@@ -453,6 +453,17 @@ class GRUCell(_Cell):
         functions: dict[str, Any] = {"activation": self.activation, "gate_activation": self.gate_activation}
         h = F.gru_cell(x, h, *self._weights(""), **functions)
         return h if len(input.shape) == 2 else h[0]
+
+
+def _pair(name: str, state: Any) -> list[Any]:
+    """The two parts of the state of an LSTM."""
+    if state is None:
+        return [None, None]
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        count = f" of {len(state)}" if isinstance(state, (tuple, list)) else ""
+        problem = f"the state is a pair (h, c), not {type(state).__name__}{count}"
+        fail(ConfigError, name, problem, (), "pass (h, c), or None to start from zeros")
+    return list(state)
 
 
 def _nonlinearity(name: str, value: Any) -> Activation:

@@ -77,8 +77,8 @@ class Profile:
         rows = self.rows(by, sort)
         total = sum(row.seconds for row in rows) or 1.0
         lines = []
+        each = by in ("kernel", "call")
         for row in rows[:limit]:
-            each = by in ("kernel", "call")
             where = [_file(line) for line in row.lines] if by == "layer" else row.layers or row.phases
             more = len(where) - 1
             if each:

@@ -263,9 +263,47 @@ class Function:
             return Value(self.splat(raw, llvm_type(dtype), width), dtype)
         if stride == 1:
             raw = self.load_raw(pointer, dtype, width, mask)
+        elif self._interleaved(stride, dtype, width, mask):
+            raw = self._load_interleaved(pointer, dtype, int(stride), width)
         else:
             raw = self.gather(self._vector_pointers(pointer, kind, stride, width), dtype, width, mask)
         return Value(self.from_memory(raw, dtype, width), dtype)
+
+    def _interleaved(self, stride: Int, dtype: DType, width: int, mask: str | None) -> bool:
+        """Whether elements a few places apart are better had by whole vectors and shuffles than one by one."""
+        return (
+            isinstance(stride, int) and 2 <= stride <= 4 and mask is None and width == 16
+            and dtype.itemsize == 4 and self.target.vector_bits >= 512
+        )  # fmt: skip
+
+    def _load_interleaved(self, pointer: str, dtype: DType, stride: int, width: int) -> str:
+        """Every `stride`-th of the elements that as many vectors hold; nothing behind the last one is touched."""
+        vector = f"<{width} x {memory_type(dtype)}>"
+        result = "poison"
+        for part in range(stride):
+            used = [n for n in range(width) if n * stride // width == part]
+            last = (width - 1) * stride - part * width + 1  # elements up to the last one wanted
+            mask = self.mask(last, width) if last < width else None
+            raw = self.load_raw(self.advance(pointer, dtype, part * width), dtype, width, mask)
+            picked = ", ".join(f"i32 {width + n * stride % width if n in used else n}" for n in range(width))
+            result = self.let(f"shufflevector {vector} {result}, {vector} {raw}, <{width} x i32> <{picked}>")
+        return result
+
+    def _store_interleaved(self, raw: str, pointer: str, dtype: DType, stride: int, width: int) -> None:
+        """Write elements `stride` places apart and nothing between them."""
+        kind = memory_type(dtype)
+        vector, suffix = f"<{width} x {kind}>", _suffix(dtype, width)
+        self.declarations.add(f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32 immarg, <{width} x i1>)")
+        for part in range(stride):
+            places = [part * width + n for n in range(width)]
+            picked = ", ".join(f"i32 {place // stride}" for place in places)
+            on = ", ".join(f"i1 {'false' if place % stride else 'true'}" for place in places)
+            spread = self.let(f"shufflevector {vector} {raw}, {vector} poison, <{width} x i32> <{picked}>")
+            here = self.advance(pointer, dtype, part * width)
+            self.line(
+                f"call void @llvm.masked.store.{suffix}.p0({vector} {spread}, ptr {here}, "
+                f"i32 {dtype.itemsize}, <{width} x i1> <{on}>)"
+            )
 
     def load_raw(self, pointer: str, dtype: DType, width: int, mask: str | None = None) -> str:
         """`width` elements side by side, as they lie in memory; lanes that `mask` turns off are 0."""
@@ -322,6 +360,9 @@ class Function:
             return
         if stride == 1:
             self.store_raw(raw, pointer, dtype, width, mask)
+            return
+        if self._interleaved(stride, dtype, width, mask):
+            self._store_interleaved(raw, pointer, dtype, int(stride), width)
             return
         suffix = _suffix(dtype, width)
         pointers = self._vector_pointers(pointer, kind, stride, width)

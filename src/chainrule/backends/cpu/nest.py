@@ -2,9 +2,9 @@
 
 ``out[m..., n] = epilogue(sum_r a[m..., r..., n?] * b[m?..., r..., n])``: every operand moves with a stride of its own
 along every axis, so that matrix products, convolutions and both gradients of them are the same nest
-(`compiler/tiling.py` decides how it is walked). A tile is a box of positions along some of the axes m by a few vectors along n; the loops over
-the summed axes r carry it in registers: each step loads the vectors of b once, and broadcasts one element of a for
-each position (or loads a vector, where a moves along n too).
+(`compiler/tiling.py` decides how it is walked). A tile is a box of positions along some of the axes m by a few vectors
+along n; the loops over the summed axes r carry it in registers: each step loads the vectors of b once, and broadcasts
+one element of a for each position (or loads a vector, where a moves along n too).
 
 Every output is one chain of fused multiply-adds in the order of r, in blocks that depend on the extents of r only
 (`compiler/trees.py`), whose sums are added in order: the tile, the panel and the thread change nothing.
