@@ -214,7 +214,7 @@ def test_refusals(kind: str) -> None:
         ([7, 6], "sequence 0 has length 7, the input has 6 steps (axis 0)"),
     ):
         for given in (lengths, cr.asarray(lengths)):
-            refused(ShapeError, problem, lambda: layer(cr.zeros((6, 2, 5)), lengths=given))
+            refused(ShapeError, problem, lambda given=given: layer(cr.zeros((6, 2, 5)), lengths=given))
     refused(
         ShapeError, f"{kind}: input has 3 features (last axis), input_size is 5", lambda: layer(cr.zeros((6, 2, 3)))
     )
