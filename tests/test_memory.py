@@ -60,7 +60,7 @@ def test_error_before_running():
             r"  [\d.]+ KiB  float32\[\d+, \d+\]  \w+ of (Linear|Tanh) \d+, recorded at .*test_memory.py:\d+", line
         )
     assert re.fullmatch(
-        r"help: [\d.]+ MiB of it are kept for the backward pass; cr.checkpoint around \d+ parts of the model would "
+        r"help: [\d.]+ [KM]iB of it are kept for the backward pass; cr.checkpoint around \d+ parts of the model would "
         r"save about [\d.]+ [KM]iB",
         lines[-1],
     )

@@ -5,6 +5,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import functional as F
+from chainrule import nn
 from chainrule.errors import ConfigError, DTypeError, IndexOutOfRangeError, ShapeError
 
 from .compare import same_as_torch, torch
@@ -80,3 +81,20 @@ def test_one_hot():
             F.one_hot(x + 0 if pending else x, 4).numpy()
     with pytest.raises(DTypeError, match="integer"):
         F.one_hot(cr.asarray([0.0]), 2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: nn.Linear(3, 2)(x),
+        lambda x: nn.Conv1d(2, 4, 1)(x),
+        lambda x: F.conv1d(x, np.ones((4, 2, 1), np.float32)),
+        lambda x: nn.BatchNorm1d(2)(x),
+        lambda x: nn.LSTM(3, 2)(x),
+        lambda x: nn.MultiheadAttention(3, 1)(x, x, x),
+    ],
+)
+def test_numpy_arrays_are_refused_by_name(call):
+    with pytest.raises(DTypeError, match=r"an operand is a NumPy array, not a Tensor; operands float32\[2, 2, 3\].*\n"
+                       r"recorded at .*test_basic.py:\d+\nhelp: convert it with chainrule.asarray"):  # fmt: skip
+        call(np.ones((2, 2, 3), np.float32))

@@ -224,7 +224,7 @@ REFUSED = {
         "operands float32[1, 4]",
     ),
     "no running": (lambda: F.batch_norm(cr.ones((2, 4)), None, None), ConfigError,
-                   "batch_norm: evaluation needs running_mean and running_var"),
+                   "batch_norm: evaluation needs running_mean and running_var; operands float32[2, 4]"),
     "weight": (lambda: F.batch_norm(cr.ones((2, 4)), None, None, cr.ones((3,)), training=True), ShapeError,
                "batch_norm: weight has shape (3,), input has 4 channels (axis 1); operands float32[2, 4], float32[3]"),
     "dtype": (lambda: F.layer_norm(cr.ones((2, 4)), 4, cr.ones((4,), dtype="float64")), DTypeError,

@@ -131,7 +131,7 @@ class Views:
         if any(item.kind in CONVOLUTIONS for item in items):
             return found
         for item in items:
-            if item.kind != "concat":
+            if item.kind != "concat" or item.index in self._padding:
                 continue
             axis, strides, offset = item.op.axis, contiguous(item.shape), 0  # type: ignore[union-attr]
             for part in item.inputs:

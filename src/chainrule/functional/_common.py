@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import numpy as np
+
 from .. import functions as fn
 from .. import runtime
 from ..errors import CompileError, ConfigError, DTypeError, ShapeError
 from ..ops.base import message
 from ..tensor import Tensor, node_of, placeholder_below, state
 
+_CONVERT = "convert it with chainrule.asarray(...); compiled functions do so with their arguments"
 REDUCTIONS = ("mean", "sum", "none")
 
 
 def fail(kind: type[Exception], name: str, problem: str, operands: tuple[Tensor, ...] = (), help: str = "") -> NoReturn:
     """Raise `kind` in the house form: operation, problem, operand types, the user's line, the cure."""
+    if any(isinstance(operand, np.ndarray) for operand in operands):  # its dtype would look right, and is another
+        problem = "an operand is a NumPy array, not a Tensor"
+        raise DTypeError(message(name, problem, operands, _CONVERT))  # type: ignore[arg-type]
     raise kind(message(name, problem, operands, help))  # type: ignore[arg-type]
 
 

@@ -20,7 +20,7 @@ def per_axis(name: str, value: Any, count: int, argument: str, least: int) -> Sh
         values = values * count
     whole = all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values)
     if not whole or len(values) != count or min(values) < least:
-        raise ConfigError(f"{name}: {argument} must be {WORDS[count]}, whole and at least {least}, not {value!r}")
+        fail(ConfigError, name, f"{argument} must be {WORDS[count]}, whole and at least {least}, not {value!r}")
     return tuple(v.__index__() for v in values)
 
 
@@ -42,6 +42,8 @@ def check_kernel(
 ) -> None:
     """Errors for a weight or a bias that does not belong to `input`; `outputs` is how many channels are made."""
     check_floating(name, input)
+    if not isinstance(input, Tensor):
+        fail(DTypeError, name, f"input is {type(input).__name__}, not a Tensor", (input,))
     for other, word in ((weight, "weight"), (bias, "bias")):
         if other is not None and other.dtype is not input.dtype:
             fail(DTypeError, name, f"input is {input.dtype.name}, {word} is {other.dtype.name}", (input, other),
@@ -50,7 +52,7 @@ def check_kernel(
     if len(weight.shape) != count + 2:
         fail(ShapeError, name, f"weight has {len(weight.shape)} axes, not {count + 2}", (input, weight))
     if not hasattr(groups, "__index__") or groups < 1:
-        raise ConfigError(f"{name}: groups must be a positive whole number, not {groups!r}")
+        fail(ConfigError, name, f"groups must be a positive whole number, not {groups!r}")
     if bias is not None and tuple(bias.shape) != (outputs,):
         fail(ShapeError, name, f"bias has shape {tuple(bias.shape)}, the output has {outputs} channels", (bias,))
 

@@ -20,7 +20,7 @@ def _sizes(name: str, output_size: Any, input: Tensor, count: int) -> Shape:
     values = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * count
     whole = all(v is None or (hasattr(v, "__index__") and v >= 1) for v in values)
     if len(values) != count or not whole:
-        raise ConfigError(f"{name}: output_size must be {WORDS[count]}, at least 1 or None, not {output_size!r}")
+        fail(ConfigError, name, f"output_size must be {WORDS[count]}, at least 1 or None, not {output_size!r}")
     for axis, extent in enumerate(input.shape[2:]):
         if extent < 1:
             fail(ShapeError, name, f"input has no elements along spatial axis {axis}", (input,))

@@ -208,7 +208,8 @@ def _checked(
         if tensor.ndim < 2:
             fail(ShapeError, name, f"{argument} needs axes (..., length, features), it has {tensor.ndim}", operands)
         if tensor.shape[-2] == 0:
-            fail(ShapeError, name, f"{argument} is a sequence of length zero (axis -2)", operands)
+            fail(ShapeError, name, f"{argument} is a sequence of length zero (axis -2)", operands,
+                 "give at least one token")  # fmt: skip
     if query.shape[-1] != key.shape[-1]:
         problem = f"query has {query.shape[-1]} features (axis -1), key has {key.shape[-1]}"
         fail(ShapeError, name, problem, operands)
@@ -223,7 +224,7 @@ def _checked(
     mask = as_tensor(attn_mask, name, "attn_mask")
     if is_causal:
         help = "combine them in one mask"
-        raise ConfigError(f"{name}: attn_mask and is_causal exclude each other\nhelp: {help}")
+        fail(ConfigError, name, "attn_mask and is_causal exclude each other", (), help)
     scores = (*lead, query.shape[-2], key.shape[-2])
     check_mask(name, "attn_mask", mask, scores, query)
     while mask.ndim < 2:

@@ -50,7 +50,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def check_probability(name: str, p: Any) -> None:
     """ConfigError unless the number `p` lies in [0, 1]."""
     if isinstance(p, (int, float)) and not 0.0 <= p <= 1.0:
-        raise ConfigError(f"{name}: p must lie between 0 and 1, not {p}")
+        fail(ConfigError, name, f"p must lie between 0 and 1, not {p}")
 
 
 def dropout(input: Tensor, p: Any = 0.5, training: bool = True, generator: Any = None) -> Tensor:
@@ -112,6 +112,6 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         num_classes = int(fn.max(input)) + 1 if input.size else 0
     if num_classes < 1:
-        raise ConfigError(f"one_hot: num_classes must be at least 1 (or -1 to infer it), not {num_classes}")
+        fail(ConfigError, "one_hot", f"num_classes must be at least 1 (or -1 to infer it), not {num_classes}")
     labels, _ = check_labels("one_hot", input, num_classes, None)
     return class_mask(labels, num_classes, len(input.shape)).astype(int64)

@@ -22,11 +22,11 @@ def paddings(name: str, padding: Any, kernel: Shape, stride: Shape, dilation: Sh
         return (0,) * count, (0,) * count
     if padding == "same":
         if stride != (1,) * count:
-            raise ConfigError(f"{name}: padding 'same' keeps the extents, which stride {stride} does not")
+            fail(ConfigError, name, f"padding 'same' keeps the extents, which stride {stride} does not")
         missing = [d * (k - 1) for k, d in zip(kernel, dilation)]
         return tuple(m // 2 for m in missing), tuple(m - m // 2 for m in missing)
     if isinstance(padding, str):
-        raise ConfigError(f"{name}: padding must be numbers, 'same' or 'valid', not {padding!r}")
+        fail(ConfigError, name, f"padding must be numbers, 'same' or 'valid', not {padding!r}")
     low = per_axis(name, padding, count, "padding", 0)
     return low, low
 
@@ -142,7 +142,7 @@ def _transposed(
     for extra, step, gap in zip(more, stride, dilation):
         if extra >= max(step, gap):
             problem = f"output_padding {more} must be smaller than stride {stride} or dilation {dilation}"
-            raise ConfigError(f"{name}: {problem}")
+            fail(ConfigError, name, f"{problem}")
     input, added = with_batch(name, input, count)
     if input.shape[1] % groups:
         fail(ShapeError, name, f"{input.shape[1]} input channels do not divide into {groups} groups", (input, weight))

@@ -55,7 +55,7 @@ def _row(name: str, padding_idx: int | None, weight: Tensor) -> int | None:
         return None
     rows = weight.shape[0]
     if not -rows <= padding_idx < rows:
-        raise ConfigError(f"{name}: padding_idx {padding_idx} is out of range for a table of {rows} rows")
+        fail(ConfigError, name, f"padding_idx {padding_idx} is out of range for a table of {rows} rows")
     return padding_idx % rows
 
 
@@ -164,9 +164,9 @@ def embedding_bag(
     name = "embedding_bag"
     _check_table(name, weight)
     if mode not in MODES:
-        raise ConfigError(f"{name}: mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+        fail(ConfigError, name, f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
     if per_sample_weights is not None and mode != "sum":
-        raise ConfigError(f"{name}: per_sample_weights go with mode='sum', not {mode!r}")
+        fail(ConfigError, name, f"per_sample_weights go with mode='sum', not {mode!r}")
     padding = _row(name, padding_idx, weight)
     indices = _checked(name, input, weight)
     if per_sample_weights is not None and per_sample_weights.shape != indices.shape:
@@ -190,7 +190,7 @@ def _bags(name: str, indices: Tensor, offsets: Any, include_last: bool) -> tuple
     """The bag of each index, and how many bags there are; None if bags are rows of the input."""
     if len(indices.shape) == 2:
         if offsets is not None:
-            raise ConfigError(f"{name}: input of 2 axes has a bag in each row and takes no offsets")
+            fail(ConfigError, name, "input of 2 axes has a bag in each row and takes no offsets")
         return None
     if len(indices.shape) != 1 or offsets is None:
         fail(ShapeError, name, f"input has {len(indices.shape)} axes", (indices,),

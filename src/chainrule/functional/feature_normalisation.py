@@ -136,7 +136,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     name = "local_response_norm"
     check_channels(name, input, 3)
     if size < 1:
-        raise ConfigError(f"{name}: size must be at least 1, not {size}")
+        fail(ConfigError, name, f"size must be at least 1, not {size}")
     x = input.astype(working_dtype(input))
     channels, rest = x.shape[1], ((0, 0),) * (len(x.shape) - 2)
     padded = fn.pad(fn.square(x), ((0, 0), (size // 2, (size - 1) // 2), *rest))
@@ -167,7 +167,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     check_floating(name, input)
     axis = axis_of(name, input, dim)
     if not p > 0:
-        raise ConfigError(f"{name}: p must be positive, not {p}")
+        fail(ConfigError, name, f"p must be positive, not {p}")
     x = input.astype(working_dtype(input))
     if p == math.inf:
         norm = fn.maximum(fn.max(fn.abs(x), axis, keepdims=True), eps)

@@ -197,7 +197,8 @@ def _with_running(
 ) -> Tensor:
     """``x scale + shift`` with statistics that are given."""
     if mean is None or var is None:
-        raise ConfigError(f"{name}: evaluation needs running_mean and running_var\nhelp: pass them, or training=True")
+        problem = "evaluation needs running_mean and running_var"
+        fail(ConfigError, name, problem, (x,), "pass them, or training=True")
     scale = fn.rsqrt(var.astype(x.dtype) + eps)
     if weight is not None:
         scale = scale * weight

@@ -62,10 +62,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
         [[1.0, 1.0, 1.0, 2.0, 3.0, 3.0], [2.0, 3.0, 1.0, 2.0, 3.0, 1.0]]
     """
     if mode not in MODES:
-        raise ConfigError(f"pad: mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+        fail(ConfigError, "pad", f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
     widths = tuple(pad)
     if len(widths) % 2 or not all(hasattr(w, "__index__") for w in widths):
-        raise ConfigError(f"pad: pad must be pairs of whole numbers (before, after), not {pad!r}")
+        fail(ConfigError, "pad", f"pad must be pairs of whole numbers (before, after), not {pad!r}")
     rank, count = len(input.shape), len(widths) // 2
     if count > rank:
         fail(ShapeError, "pad", f"{count} pairs are given for {rank} axes", (input,))
@@ -73,7 +73,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
         pairs = [(0, 0)] * (rank - count) + [(widths[2 * i], widths[2 * i + 1]) for i in reversed(range(count))]
         return fn.pad(input, pairs, 0 if value is None else value)
     if value not in (None, 0):
-        raise ConfigError(f"pad: a value belongs to mode 'constant', not to {mode!r}")
+        fail(ConfigError, "pad", f"a value belongs to mode 'constant', not to {mode!r}")
     for i in range(count):
         axis, low, high = rank - 1 - i, widths[2 * i], widths[2 * i + 1]
         if low < 0 or high < 0:

@@ -35,10 +35,10 @@ class _Grid:
         for axis, (n, k, s, p, d) in enumerate(zip(self.extents, self.size, self.stride, self.low, self.dilation)):
             span = (k - 1) * d + 1
             if 2 * p > span:
-                raise ConfigError(f"{name}: padding {p} is more than half of the window, which spans {span}")
+                fail(ConfigError, name, f"padding {p} is more than half of the window, which spans {span}")
             if n + 2 * p < span and not (ceil_mode and n + 2 * p > span - s and n):
                 fail(ShapeError, name, f"the window spans {span} elements along spatial axis {axis}, the padded input"
-                     f" has {n + 2 * p}", (input,))  # fmt: skip
+                     f" has {n + 2 * p}", (input,), "give more padding, or a smaller window")  # fmt: skip
             room = n + 2 * p - span
             windows = (-(-room // s) if ceil_mode else room // s) + 1
             if ceil_mode and (windows - 1) * s >= n + p:
@@ -180,7 +180,7 @@ def _avg_pool(
 ) -> Tensor:  # fmt: skip
     check_floating(name, input)
     if divisor_override is not None and (not hasattr(divisor_override, "__index__") or divisor_override == 0):
-        raise ConfigError(f"{name}: divisor_override must be a whole number other than 0, not {divisor_override!r}")
+        fail(ConfigError, name, f"divisor_override must be a whole number other than 0, not {divisor_override!r}")
     input, added = with_batch(name, input, count)
     grid = _Grid(name, input, count, kernel_size, stride, padding, 1, ceil_mode)
     seen, axes = grid.spread(input, 0)
@@ -251,7 +251,7 @@ def _lp_pool(
 ) -> Tensor:  # fmt: skip
     check_floating(name, input)
     if not isinstance(norm_type, (int, float)) or norm_type <= 0:
-        raise ConfigError(f"{name}: norm_type must be a positive number, not {norm_type!r}")
+        fail(ConfigError, name, f"norm_type must be a positive number, not {norm_type!r}")
     input, added = with_batch(name, input, count)
     grid = _Grid(name, input, count, kernel_size, stride, 0, 1, ceil_mode)
     seen, axes = grid.spread(input**norm_type, 0)

@@ -24,19 +24,19 @@ def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Sh
     spatial = input.shape[2:]
     count = len(spatial)
     if (size is None) == (scale_factor is None):
-        raise ConfigError(f"{name}: exactly one of size and scale_factor must be given")
+        fail(ConfigError, name, "exactly one of size and scale_factor must be given")
     given = size if size is not None else scale_factor
     values = tuple(given) if isinstance(given, (tuple, list)) else (given,) * count
     if len(values) != count:
         word = "size" if size is not None else "scale_factor"
-        raise ConfigError(f"{name}: {word} {given!r} has {len(values)} numbers for {count} spatial axes")
+        fail(ConfigError, name, f"{word} {given!r} has {len(values)} numbers for {count} spatial axes")
     if size is not None:
         if not all(hasattr(v, "__index__") and v >= 1 for v in values):
-            raise ConfigError(f"{name}: size must be whole numbers, at least 1, not {size!r}")
+            fail(ConfigError, name, f"size must be whole numbers, at least 1, not {size!r}")
         return tuple(v.__index__() for v in values), [None] * count
     factors = [float(v) for v in values]
     if not all(0 < f < math.inf for f in factors):
-        raise ConfigError(f"{name}: scale_factor must be positive, not {scale_factor!r}")
+        fail(ConfigError, name, f"scale_factor must be positive, not {scale_factor!r}")
     out = tuple(math.floor(n * f) for n, f in zip(spatial, factors))
     if min(out) < 1:
         fail(ShapeError, name, f"scale_factor {scale_factor!r} leaves extents {out}", (input,))
@@ -112,14 +112,14 @@ def interpolate(
     if not 1 <= count <= 3:
         fail(ShapeError, name, f"input has {count + 2} axes, not 3 to 5 (N, C, ...)", (input,))
     if mode not in MODES:
-        raise ConfigError(f"{name}: mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+        fail(ConfigError, name, f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
     if LINEAR.get(mode, count) != count:
         right = next(m for m, axes in LINEAR.items() if axes == count)
-        raise ConfigError(f"{name}: mode {mode!r} is for {LINEAR[mode]} spatial axes, input has {count}: use {right!r}")
+        fail(ConfigError, name, f"mode {mode!r} is for {LINEAR[mode]} spatial axes, input has {count}: use {right!r}")
     if align_corners is not None and mode not in LINEAR:
-        raise ConfigError(f"{name}: align_corners belongs to the linear modes, not to {mode!r}")
+        fail(ConfigError, name, f"align_corners belongs to the linear modes, not to {mode!r}")
     if antialias:
-        raise ConfigError(f"{name}: antialias is not supported; use mode='area' to make images smaller")
+        fail(ConfigError, name, "antialias is not supported; use mode='area' to make images smaller")
     if min(input.shape[2:]) < 1:
         fail(ShapeError, name, f"input has no elements: extents {tuple(input.shape[2:])}", (input,))
     out, factors = _targets(name, input, size, scale_factor)
@@ -137,7 +137,7 @@ def interpolate(
 
 def _factor(name: str, factor: Any) -> int:
     if not hasattr(factor, "__index__") or factor < 1:
-        raise ConfigError(f"{name}: the factor must be a positive whole number, not {factor!r}")
+        fail(ConfigError, name, f"the factor must be a positive whole number, not {factor!r}")
     return factor.__index__()
 
 
@@ -218,7 +218,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     for axis, (n, k, d, p) in enumerate(zip(input.shape[2:], size, gaps, low)):
         if n + 2 * p < (k - 1) * d + 1:
             fail(ShapeError, name, f"the window spans {(k - 1) * d + 1} elements along spatial axis {axis}, the padded"
-                 f" input has {n + 2 * p}", (input,))  # fmt: skip
+                 f" input has {n + 2 * p}", (input,), "give more padding, or a smaller window")  # fmt: skip
     padded = fn.pad(input, [(0, 0), (0, 0), *((p, p) for p in low)])
     seen = fn.permute_dims(sliding.windows(padded, size, steps, gaps), (0, 1, 4, 5, 2, 3))
     n, channels, a, b, high, wide = seen.shape

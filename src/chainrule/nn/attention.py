@@ -205,7 +205,8 @@ class MultiheadAttention(Module):
                 problem = f"{argument} has {tensor.shape[-1]} features (axis -1), the layer takes {width}"
                 fail(ShapeError, name, problem, operands)
             if tensor.shape[axis] == 0:
-                fail(ShapeError, name, f"{argument} is a sequence of length zero (axis {axis})", operands)
+                fail(ShapeError, name, f"{argument} is a sequence of length zero (axis {axis})", operands,
+                     "give at least one token")  # fmt: skip
         if key.shape[axis] != value.shape[axis]:
             problem = f"there are {key.shape[axis]} keys (axis {axis}) and {value.shape[axis]} values"
             fail(ShapeError, name, problem, operands)
@@ -275,7 +276,11 @@ class MultiheadAttention(Module):
             fail(DTypeError, name, problem, (query, mask), help)
         if tuple(mask.shape) not in wanted:
             shapes = " or ".join(map(str, wanted))
-            fail(ShapeError, name, f"{argument} has shape {tuple(mask.shape)}, it has to have {shapes}", (query, mask))
+            help = "its axes are (queries, keys), or (batch * num_heads, queries, keys)"
+            if argument == "key_padding_mask":
+                help = "its axes are (batch, keys), or (keys,) for one example"
+            problem = f"{argument} has shape {tuple(mask.shape)}, it has to have {shapes}"
+            fail(ShapeError, name, problem, (query, mask), help)
 
     def _extended(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Keys, values and mask with the learned key and the key of zeros at the end."""

@@ -1,0 +1,132 @@
+"""Where values lie changes none of them: channels last, inside padding, inside a concatenation, or made again late."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from chainrule import runtime
+from chainrule.backends import interpreter
+from chainrule.compiler.canonical import Canonical
+from chainrule.compiler.recompute import recompute_late
+from chainrule.dtypes import float64
+from chainrule.graph.node import Node, topological
+from chainrule.ops.base import emit
+from chainrule.ops.leaf import constant
+
+RANDOM = np.random.default_rng(3)
+
+
+def floats(*shape: int) -> Node:
+    return constant(RANDOM.normal(size=shape))
+
+
+def full(value: float, shape: tuple[int, ...] = ()) -> Node:
+    return emit("full", attributes=(value, shape, float64))
+
+
+def pad(x: Node, low: tuple, high: tuple, value: float = 0.0, interior: tuple | None = None) -> Node:
+    return emit("pad", x, full(value), attributes=(low, high, interior or (0,) * len(low)))
+
+
+def convolve(x: Node, w: Node, padding: int = 1, stride: int = 1) -> Node:
+    rank = len(x.shape) - 2
+    around = (padding,) * rank
+    return emit("convolution", x, w, attributes=((stride,) * rank, around, around, (1,) * rank, 1))
+
+
+def check(*outputs: Node) -> None:
+    """Specialised and generic programs, on these outputs at once, give what the interpreter gives."""
+    expected = interpreter.run(list(outputs))
+    order = topological(outputs)
+    _, leaves, scalars = runtime.structure(order, outputs)
+    for baked in (True, False):
+        program = runtime.compile_nodes(order, outputs, baked)
+        for _ in range(2):  # the second run finds the memory of the first
+            for a, b in zip(program.run(leaves, scalars), expected):
+                np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.fixture
+def images():
+    return emit("relu", floats(2, 5, 9, 7)), floats(4, 5, 3, 3)
+
+
+SPATIAL = (0, 0, 1, 1)
+
+
+def test_a_pad_of_a_pad(images) -> None:
+    x, w = images
+    check(convolve(pad(x, SPATIAL, SPATIAL), w, 2))
+
+
+def test_pads_of_several_widths(images) -> None:
+    x, w = images
+    check(convolve(x, w, 1), convolve(x, w, 3), pad(x, (0, 0, 2, 0), (0, 0, 0, 5)))
+
+
+@pytest.mark.parametrize("value", [7.0, -0.0])
+def test_a_pad_with_another_number(images, value) -> None:
+    x, w = images
+    check(
+        convolve(x, w, 2),
+        pad(x, SPATIAL, SPATIAL, value),
+        emit("max", pad(x, SPATIAL, SPATIAL, 9.0), attributes=((2,),)),
+    )
+
+
+def test_a_pad_between_elements_and_along_the_batch(images) -> None:
+    x, w = images
+    between = pad(x, SPATIAL, SPATIAL, 0.0, (0, 0, 1, 2))
+    check(convolve(x, w, 2), emit("neg", between), emit("neg", pad(x, (1, 0, 0, 0), (2, 0, 1, 1))))
+
+
+def test_a_padded_value_that_is_reduced_and_returned(images) -> None:
+    x, w = images
+    y = emit("relu", convolve(x, w))
+    sums = [emit("sum", y, attributes=(axes,)) for axes in ((0, 2, 3), (2, 3), (1,), (3,), (0, 1, 2, 3))]
+    check(convolve(y, floats(3, 4, 3, 3)), *sums)
+    check(convolve(y, floats(3, 4, 3, 3)), y)
+
+
+def test_a_padded_concatenation() -> None:
+    a, b = emit("relu", floats(3, 4, 6)), emit("neg", floats(3, 2, 6))
+    joined = emit("concat", a, b, attributes=(1,))
+    check(pad(joined, (0, 1, 1), (0, 1, 1)), emit("sum", pad(joined, (0, 0, 2), (0, 0, 2)), attributes=((2,),)))
+
+
+def test_images_in_a_concatenation(images) -> None:
+    x, w = images
+    joined = emit("concat", emit("relu", convolve(x, w)), emit("neg", x), attributes=(1,))
+    check(convolve(joined, floats(3, 9, 3, 3)), emit("max", joined, attributes=((1,),)))
+
+
+@pytest.mark.parametrize("axes", [(0, 2), (1, 3), (0, 1, 3), (2,), (0, 3)])
+def test_reductions_of_images_over_odd_axes(images, axes) -> None:
+    x, w = images
+    y = convolve(x, w, 1, 2)
+    check(
+        *(emit(kind, y, attributes=(axes,)) for kind in ("sum", "max", "prod")),
+        convolve(emit("neg", y), floats(2, 4, 1, 1), 0),
+    )
+
+
+def test_what_is_needed_late_is_made_again() -> None:
+    """A chain of normalised layers and its backward pass, for which cheap values are computed once more."""
+    x = floats(64, 600)
+    states = []
+    for _ in range(5):
+        product = emit("contract", x, floats(600, 600), attributes=((0, 1), (1, 2), (0, 2)))
+        mean = emit("mul", emit("sum", product, attributes=((1,),)), full(1 / 600, (64,)))
+        centred = emit("sub", product, emit("broadcast", mean, attributes=(product.shape, (0,))))
+        x = emit("relu", emit("mul", centred, full(0.1, centred.shape)))
+        states.append((centred, x))
+    total = full(0.0, x.shape)
+    for centred, x in reversed(states):
+        step = emit(
+            "mul", emit("add", total, x), emit("cast", emit("le", centred, full(0, x.shape)), attributes=(float64,))
+        )
+        total = emit("contract", step, floats(600, 600), attributes=((0, 1), (2, 1), (0, 2)))
+    graph = Canonical(topological([total]), [total])
+    assert any(item.late for item in recompute_late(graph.items, graph.outputs))
+    check(total)
