@@ -23,7 +23,7 @@ from .plan import CallPlan, LoopPlan, Plan, RegionPlan
 from .schedule import ALIGNMENT
 
 #: bytes of memory that programs keep for their next calls, all together, not counting arenas below `LARGE`
-IDLE_BYTES, LARGE = 256 << 20, 64 << 10
+IDLE_BYTES, LARGE = 1 << 30, 64 << 10
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
