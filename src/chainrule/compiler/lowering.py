@@ -493,7 +493,7 @@ class Lowering:
             Access(self.buffer(item).number, item.dtype, self.views[item].offset, self.views[item].strides),
         ]
         static = (batched, lanes, rows, panels, True, True, 0)
-        extra = (k, product_block(*item.shape[-2:], k))
+        extra = (k, product_block(item.shape[-2], n, k))
         axis_n = len(item.shape) - 1
         kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
         self.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
