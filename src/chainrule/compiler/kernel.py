@@ -171,10 +171,9 @@ class Tiling(NamedTuple):
 
     `tile`: positions of a register tile along every axis but the last; `panels`: vectors of each panel of columns;
     `outside`: how many of the first axes are walked outside of the panels; `reduced`: extents of the summed axes, None
-    where it is an argument; `first`: the first summed axis of a chain. Its blocks are "one", four "together" in
-    registers of their own, "inside" of a tile, or "outside" of the panels, with partial sums in memory. `packed`: b
-    lies in panels of vectors. `pairs`: an element of a or b is a pair of bfloat16 side by side in memory, though its
-    access says float32, which is as large.
+    where it is an argument; `first`: the first summed axis of a chain. Its blocks are "one", "inside" of a tile,
+    or "outside" of the panels, with partial sums in memory. `packed`: b lies in panels of vectors. `pairs`: an element
+    of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
     """
 
     lanes: int

@@ -19,7 +19,7 @@ from .kernel import FIRST_BUFFER, SHORT_REDUCTION, Access, Body, Kernel, Tiles, 
 from .recompute import recompute_late
 from .sparse_lowering import lower_csr
 from .tiling import tiling
-from .trees import product_block
+from .trees import contraction_block
 from .views import Layout, View, Views, collapse, contiguous
 
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
@@ -436,8 +436,7 @@ class Lowering:
         if swapped:
             view_a, view_b, lead_a, lead_b = view_b, view_a, lead_b, lead_a
             m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
-        block = product_block(m, n, k)
-        bodies = Bodies(self, item.shape, [k, k, block])
+        bodies = Bodies(self, item.shape, [k, k, contraction_block(k)])
         vectors = -(-n // lanes)
         packed = n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
         source, offset_b, step = self.buffer(view_b.base).number, view_b.offset, 1
@@ -456,7 +455,7 @@ class Lowering:
         ]
         sizes = (*item.shape[:-2], m, n)
         static = tiling(
-            self.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, block), free=(len(sizes) - 2,),
+            self.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
             fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed,
         )  # fmt: skip
         if static.blocks == "outside":
@@ -493,7 +492,7 @@ class Lowering:
             Access(self.buffer(item).number, item.dtype, self.views[item].offset, self.views[item].strides),
         ]
         static = (batched, lanes, rows, panels, True, True, 0)
-        extra = (k, product_block(item.shape[-2], n, k))
+        extra = (k, contraction_block(k))
         axis_n = len(item.shape) - 1
         kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
         self.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")

@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import product
 
 from .kernel import Tiling
-from .trees import CONTRACTION_BLOCK, SMALL_BLOCKS
 
 #: bytes of a panel of b that stay in the second-level cache while tiles pass over it
 PANEL_BYTES = 256 << 10
@@ -139,15 +138,10 @@ def tiling(
         packed: whether b is packed.
     """
     terms = math.prod(reduced)
+    tile, panels = tile_and_panels(registers, lanes, extents, free, columns, terms, along)
     first, chunk = chain
     blocks = "one"
-    together = len(reduced) == 1 and chunk < terms <= CONTRACTION_BLOCK
-    if together:  # each block has accumulators of its own
-        registers //= SMALL_BLOCKS
-    tile, panels = tile_and_panels(registers, lanes, extents, free, columns, terms, along)
-    if together:
-        blocks = "together"
-    elif math.prod(reduced[:first]) > 1 or chunk < reduced[first]:
+    if math.prod(reduced[:first]) > 1 or chunk < reduced[first]:
         panel = terms * max(panels) * lanes * itemsize
         blocks = "outside" if strided or panel > PANEL_BYTES else "inside"
     outside = loops_outside(tile, extents, blocks, fixed)

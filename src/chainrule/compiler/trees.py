@@ -3,8 +3,7 @@
 A reduction whose last axis (of extent above 1) is reduced, and that is longer than 16, runs in 16 virtual lanes: lane
 l takes elements l, l + 16, ...; the lanes meet pairwise at the end of every block, and blocks are added in order. Any
 other reduction is a chain for each output, in blocks that are added in order. A contraction is a chain of
-multiply-adds in blocks of at most 512, of which a small product of many terms has four. "Elements" are those of the
-reduced axes in row-major order.
+multiply-adds in blocks of at most 512. "Elements" are those of the reduced axes in row-major order.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ from .kernel import LANES, SHORT_REDUCTION
 LANE_BLOCK = 4096
 CHAIN_BLOCK = 256
 CONTRACTION_BLOCK = 512
-#: elements of a small result of a matrix product, terms that are many for it, and the blocks they are divided into
-SMALL_RESULT, MANY_TERMS, SMALL_BLOCKS = 64, 64, 4
 
 
 def reduction_tree(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int]:
@@ -47,13 +44,6 @@ def contraction_chain(extents: tuple[int, ...]) -> tuple[int, int]:
         return first, contraction_block(extents[first])
     chains = -(-extents[first] // max(CONTRACTION_BLOCK // inner, 1))
     return first, -(-extents[first] // max(chains, 1))
-
-
-def product_block(rows: int, columns: int, length: int) -> int:
-    """Length of the blocks of k in a matrix product: four, which run side by side, for a small result of many terms."""
-    if rows * columns <= SMALL_RESULT and MANY_TERMS <= length <= CONTRACTION_BLOCK:
-        return -(-length // SMALL_BLOCKS)
-    return contraction_block(length)
 
 
 def contraction_block(length: int) -> int:

@@ -20,7 +20,6 @@ import math
 from collections.abc import Sequence
 
 from ...compiler.kernel import TRANSCENDENTAL, Body, Tiling
-from ...compiler.trees import SMALL_BLOCKS
 from ..base import Value
 from .bodies import BodyCode, Point
 from .contract_half import multiply_pairs
@@ -189,10 +188,6 @@ class Nest:
             a = f.advance(a, self.dtype, f.mul(along, column))
         zero = f.builder(self.lanes).const(0, self.dtype).ref
         chain = _Chain(self, offsets, masks, along)
-        if self.tiling.blocks == "together":
-            totals = self._together(chain, a, columns, [zero] * (len(offsets) * len(masks)))
-            self._finish(point, pointers, flags, column, masks, extents, written, totals)
-            return
         if self.tiling.blocks != "inside":
             totals = chain.sums(a, columns, span, [zero] * (len(offsets) * len(masks)))
             self._finish(point, pointers, flags, column, masks, extents, written, totals)
@@ -206,35 +201,6 @@ class Nest:
                 kept = f.let(f"select i1 {inside[0]}, {self.vector} {total}, {self.vector} {both}")
                 f.line(f"store {self.vector} {kept}, ptr {place}, align {self._bytes()}")
         self._rows(point, None, None, column, masks, extents, written)
-
-    def _together(self, chain: _Chain, a: str, columns: list[str], zeros: list[str]) -> list[str]:
-        """The sums of all blocks of a short contraction, which run beside one another, added in order.
-
-        All but the last block are of equal length; the last is not empty and not longer.
-        """
-        f, axis, count = self.f, self.summed[0], len(zeros)
-        length: Int = f.extra(2)
-        last = f.sub(self._extent(0), f.mul(length, SMALL_BLOCKS - 1))
-
-        def at(block: int, index: Int, sums: Sequence[str]) -> list[str]:
-            k = f.add(f.mul(length, block), index)
-            step = f.mul(f.stride(1, axis), k)
-            there = f.advance(a, self.dtype, f.mul(f.stride(0, axis), k))
-            return chain._step(there, [f.advance(column, self.dtype, step) for column in columns], list(sums))
-
-        with f.loop(0, last, 1, [(self.vector, zero) for zero in zeros * SMALL_BLOCKS]) as loop:
-            parts = [loop.values[n * count : (n + 1) * count] for n in range(SMALL_BLOCKS)]
-            loop.next = [total for n, sums in enumerate(parts) for total in at(n, loop.index, sums)]
-        sums = [loop.values[n * count : (n + 1) * count] for n in range(SMALL_BLOCKS)]
-        for n in range(SMALL_BLOCKS - 1):
-            with f.loop(last, length, 1, [(self.vector, total) for total in sums[n]]) as rest:
-                rest.next = at(n, rest.index, rest.values)
-            sums[n] = rest.values
-        builder = f.builder(self.lanes)
-        totals = sums[0]
-        for other in sums[1:]:
-            totals = [builder.add(Value(x, self.dtype), Value(y, self.dtype)).ref for x, y in zip(totals, other)]
-        return totals
 
     def _static(self, access: int, axis: int) -> int:
         return self.f.kernel.accesses[access].strides[axis]
