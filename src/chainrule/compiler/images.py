@@ -76,15 +76,16 @@ def classes(
 
     For every remainder `first` with positions: (first, how many positions, first place of the kernel, step
     of places, how many places, output position of the first place at the first position, step of output positions).
+    Places run backwards, so that the output is read forwards, as the memory's prefetching likes it.
     """
     step = stride // math.gcd(stride, dilation)
     result = []
     for first in range(min(stride, extent)):
         count = -(-(extent - first) // stride)
         places = [k for k in range(kernel) if (first + low - k * dilation) % stride == 0]
-        start = places[0] if places else 0
+        start = places[-1] if places else 0
         meets = (first + low - start * dilation) // stride
-        result.append((first, count, start, step, len(places), meets, -(step * dilation) // stride))
+        result.append((first, count, start, -step, len(places), meets, step * dilation // stride))
     return result
 
 
@@ -98,8 +99,8 @@ def _reach_of_gradient(op: Any, out: tuple[int, ...], kernel: tuple[int, ...], s
         ):
             if places:
                 far = meets + step * (places - 1)
-                low = max(low, -far)
-                high = max(high, meets + count - 1 - (out[axis] - 1))
+                low = max(low, -meets)
+                high = max(high, far + count - 1 - (out[axis] - 1))
         lows.append(low)
         highs.append(high)
     return tuple(lows), tuple(highs)

@@ -32,6 +32,8 @@ CHUNK_BYTES = 192 << 10
 #: more bytes from kernel to kernel is cut before the product
 LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
 ALIGNMENT = 64
+#: bytes of an arena from which on other orders of placing buffers are tried
+LARGE_ARENA = 1 << 20
 
 
 @dataclass(slots=True)
@@ -451,7 +453,10 @@ class Schedule:
             self._rename(numbered[old], numbered[new], list(range(len(self.steps))))
 
     def _plan_memory(self) -> None:
-        """Offsets in the arena: buffers whose lives do not overlap share memory (first fit, large ones first)."""
+        """Offsets in the arena: buffers whose lives do not overlap share memory.
+
+        First fit, large ones first; for a large arena those that live long, or begin early, first where that is better.
+        """
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         time = 0
@@ -469,17 +474,36 @@ class Schedule:
         self.total_bytes = sum(b.bytes for b in arena)
         shared = shared_places(self.regions, {b.number: b for b in arena})
         arena = [b for b in arena if b.number not in shared]
-        lives = np.empty((4, len(arena)), np.int64)  # first use, last use, offset and end of the buffers placed so far
-        for count, buffer in enumerate(sorted(arena, key=lambda b: (-b.bytes, b.number))):
-            size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
-            begin, end = first[buffer.number], last[buffer.number]
-            placed = lives[:, :count]
-            taken = placed[2:, (placed[0] <= end) & (placed[1] >= begin)]
-            offset = _first_gap(taken[:, np.argsort(taken[0])], size)
-            lives[:, count] = (begin, end, offset, offset + size)
-            self.offsets[buffer.number] = offset
-            self.arena_bytes = max(self.arena_bytes, offset + size)
+        spans = {b.number: (first[b.number], last[b.number]) for b in arena}
+        self.offsets, self.arena_bytes = _placed(sorted(arena, key=lambda b: (-b.bytes, b.number)), spans)
+        if self.arena_bytes >= LARGE_ARENA:
+            others = (
+                sorted(arena, key=lambda b: (spans[b.number][0] - spans[b.number][1], -b.bytes, b.number)),
+                sorted(arena, key=lambda b: (spans[b.number], -b.bytes, b.number)),
+                sorted(arena, key=lambda b: (-b.bytes * (1 + spans[b.number][1] - spans[b.number][0]), b.number)),
+            )
+            for order in others:
+                offsets, size = _placed(order, spans)
+                if size < self.arena_bytes:
+                    self.offsets, self.arena_bytes = offsets, size
         self.offsets.update({number: self.offsets[home] for number, home in shared.items()})
+
+
+def _placed(order: list[Buffer], spans: dict[int, tuple[int, int]]) -> tuple[dict[int, int], int]:
+    """Offsets of buffers that are placed one after another, each at the lowest place that is free while it lives."""
+    lives = np.empty((4, len(order)), np.int64)  # first use, last use, offset and end of the buffers placed so far
+    offsets: dict[int, int] = {}
+    total = 0
+    for count, buffer in enumerate(order):
+        size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
+        begin, end = spans[buffer.number]
+        placed = lives[:, :count]
+        taken = placed[2:, (placed[0] <= end) & (placed[1] >= begin)]
+        offset = _first_gap(taken[:, np.argsort(taken[0])], size)
+        lives[:, count] = (begin, end, offset, offset + size)
+        offsets[buffer.number] = offset
+        total = max(total, offset + size)
+    return offsets, total
 
 
 def _first_gap(taken: np.ndarray, size: int) -> int:

@@ -179,8 +179,8 @@ class Convolution(Trilinear):
 class ConvolutionInputGrad(Trilinear):
     """The form without x: what `convolution` of extents `spatial` passes back to its input, a transposed convolution.
 
-    g is (N, O, *out), w (O, C / groups, *kernel), the result (N, C, *spatial). The sum runs over the kernel's axes in
-    row-major order, then over the output channels.
+    g is (N, O, *out), w (O, C / groups, *kernel), the result (N, C, *spatial). The sum runs over the kernel's places
+    from the last to the first, then over the output channels.
     """
 
     name = "convolution_input_grad"
