@@ -16,6 +16,8 @@ from .kernel import Tiling
 PANEL_BYTES = 256 << 10
 #: tiles that one panel should serve before the next one is loaded
 TILES_PER_PANEL = 4
+#: an extent of axis 0 that counts as small, and what stands for others and for the terms of a long matrix product
+SMALL_BATCH, EXAMPLE_BATCH, EXAMPLE_TERMS = 16, 128, 256
 #: widths of panels, in vectors
 WIDTHS = (4, 3, 2, 1, 8, 6)
 
@@ -138,7 +140,10 @@ def tiling(
         packed: whether b is packed.
     """
     terms = math.prod(reduced)
-    tile, panels = tile_and_panels(registers, lanes, extents, free, columns, terms, along)
+    if extents[0] >= SMALL_BATCH:  # another batch size should find the kernel
+        extents = (EXAMPLE_BATCH, *extents[1:])
+    priced = EXAMPLE_TERMS if len(reduced) == 1 and terms > 32 else terms
+    tile, panels = tile_and_panels(registers, lanes, extents, free, columns, priced, along)
     first, chunk = chain
     blocks = "one"
     if math.prod(reduced[:first]) > 1 or chunk < reduced[first]:
