@@ -31,6 +31,10 @@ class CompileError(ChainruleError, RuntimeError):
     """The compiler met a graph or a call that it does not accept."""
 
 
+class SingularMatrixError(ChainruleError, ValueError):
+    """A matrix that has to be invertible, or positive definite, is not; found when the program runs."""
+
+
 class MemoryLimitError(ChainruleError, MemoryError):
     """A program needs more memory than there is, or than the limit that is set; nothing of it has run."""
 

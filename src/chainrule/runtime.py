@@ -157,7 +157,7 @@ def structure(order: Sequence[Node], outputs: Sequence[Node]) -> tuple[tuple, li
         name = op.name
         if name == "full":
             value = op.value  # type: ignore[attr-defined]
-            if isinstance(value, bool) or (value in _STRUCTURAL and repr(value) != "-0.0"):
+            if isinstance(value, (bool, complex)) or (value in _STRUCTURAL and repr(value) != "-0.0"):
                 parts.append(value)
                 parts.append(type(value))
             else:

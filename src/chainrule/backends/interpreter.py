@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import PlaceholderError
+from ..errors import PlaceholderError, SingularMatrixError
 from ..graph.node import Node, topological
 from ..ops.base import mode
 
@@ -69,7 +69,10 @@ def _compute(node: Node, known: Mapping[Node, np.ndarray], joint: dict[tuple, li
         if key not in joint:
             joint[key] = node.op.numpy_all(*[known[operand] for operand in node.inputs])
         return joint[key][node.op.index]
-    return node.op.evaluate(node.dtype, [known[operand] for operand in node.inputs])
+    try:
+        return node.op.evaluate(node.dtype, [known[operand] for operand in node.inputs])
+    except np.linalg.LinAlgError as error:
+        raise SingularMatrixError(f"{node.op.name}: {error}\nrecorded at {node.location}") from None
 
 
 def finish(array: np.ndarray, node: Node) -> np.ndarray:

@@ -37,7 +37,7 @@ UNBUFFERED = frozenset(
 )
 
 #: kinds whose operands must be buffers in row-major order
-WHOLE = frozenset(("csr_matmul", "scatter_add", "scatter_add_along", "sort", "argsort", "loop", "part"))
+WHOLE = frozenset(("csr_matmul", "scatter_add", "scatter_add_along", "host", "loop", "part"))
 
 CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad", "convolution_weight_grad"))
 
@@ -52,7 +52,8 @@ class Item:
     """One value of the compiler's graph.
 
     `kind` is the primitive's name, or "leaf" (`number`: which input of the program), "full" with a structural
-    `value`, "scalar" (`number`: which lifted scalar) or "bmm".
+    `value`, "scalar" (`number`: which lifted scalar), "bmm", or "host" for what NumPy computes, such as every operation on complex
+    numbers.
     """
 
     __slots__ = ("born", "dtype", "index", "inputs", "kind", "late", "node", "number", "op", "shape", "users", "value")
@@ -138,7 +139,7 @@ class Canonical:
             item.node = node
             self.leaves.append(node)
             return item
-        if name == "full":
+        if name == "full" and node.dtype.kind != "c":
             return self._full(op.value, op.shape, op.dtype, self._whole is None and is_lifted(op))
         inputs = tuple(self._of[id(operand)] for operand in node.inputs)
         if name in ("alias", "stop_gradient", "checkpoint"):
@@ -150,6 +151,8 @@ class Canonical:
 
     def _operation(self, name: str, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
         """What is left of a node that is no leaf."""
+        if op.host or dtype.kind == "c" or any(x.dtype.kind == "c" for x in inputs):
+            return self.apply("host", op, inputs, shape, dtype)
         precision = getattr(op, "precision", None)
         if precision is not None:
             inputs = tuple(self._low(x, precision) for x in inputs)
@@ -312,7 +315,10 @@ class Canonical:
 
     def _copy(self, x: Item) -> Item:
         """An item with the elements of `x` in a buffer of its own."""
-        copy = Item("copy", None, (x,), x.shape, x.dtype)
+        if x.dtype.kind == "c":
+            copy = Item("host", primitive("alias"), (x,), x.shape, x.dtype)
+        else:
+            copy = Item("copy", None, (x,), x.shape, x.dtype)
         copy.node = self._line
         return copy
 

@@ -18,7 +18,6 @@ from .views import Views
 REDUCTIONS = frozenset(("sum", "prod", "max", "min", "any", "all", "argmax", "argmin"))
 SCATTERS = frozenset(("scatter_add", "scatter_add_along"))
 #: elementwise kinds are those of no other class; "copy" is the identity, for operands and results that need a buffer
-HOST = frozenset(("sort", "argsort"))
 ASSEMBLED = frozenset(("concat", "pad"))
 #: how many first operands an elementwise kind reads at other points than its own
 GATHERED = {"take": 2, "take_along": 1, "random_bits": 1}
@@ -82,7 +81,7 @@ class Grouping:
             self._open("scatter", item.shape, item)
         elif kind == "csr_matmul":
             self._open("csr", item.shape, item)
-        elif kind in HOST:
+        elif kind == "host":
             self._open("host", item.shape, item)
         elif kind == "fold":
             self._fold(item)

@@ -586,5 +586,7 @@ class Lowering:
         assert item is not None
         operands = [self.buffer(x) for x in item.inputs]
         result = self.buffer(item)
-        call = (item.op, [b.number for b in operands], result.number)
-        self.steps.append(Step(None, {b.number for b in operands}, {result.number}, 0, {}, item.kind, call))
+        where = "" if item.node is None else item.node.location
+        call = (item.op, [b.number for b in operands], result.number, where)
+        label = item.op.name  # type: ignore[union-attr]
+        self.steps.append(Step(None, {b.number for b in operands}, {result.number}, 0, {}, label, call))

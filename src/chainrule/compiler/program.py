@@ -15,7 +15,7 @@ import numpy as np
 from ..backends.cpu import driver
 from ..backends.cpu.pool import pool
 from ..dtypes import as_dtype
-from ..errors import IndexOutOfRangeError
+from ..errors import IndexOutOfRangeError, SingularMatrixError
 from ..memory import require
 from .code import addresses_of
 from .kernel import FIRST_BUFFER, SCALARS, STATUS
@@ -264,10 +264,14 @@ class Program:
 
     def _host(self, call: tuple, instance: Instance, leaves, outputs) -> None:
         """Run a host operation on arrays over the program's buffers."""
-        op, operands, result = call
+        op, operands, result, where = call
         arrays = [self._array(b, instance, leaves, outputs) for b in operands]
         target = self._array(result, instance, leaves, outputs)
-        target[...] = op.evaluate(as_dtype(target.dtype), arrays)
+        try:
+            with np.errstate(all="ignore"):
+                target[...] = op.evaluate(as_dtype(target.dtype), arrays)
+        except np.linalg.LinAlgError as error:
+            raise SingularMatrixError(f"{op.name}: {error}\nrecorded at {where}") from None
 
     def _array(self, number: int, instance: Instance, leaves, outputs) -> np.ndarray:
         plan = next(b for b in self.plan.buffers if b.number == number)

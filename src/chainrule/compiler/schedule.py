@@ -307,9 +307,9 @@ class Schedule:
                     if access.buffer == old.number:
                         access.buffer = new.number
             if step.host is not None:
-                operation, operands, result = step.host
+                operation, operands, result, where = step.host
                 operands = [new.number if b == old.number else b for b in operands]
-                step.host = (operation, operands, new.number if result == old.number else result)
+                step.host = (operation, operands, new.number if result == old.number else result, where)
             if step.loop is not None:
                 step.loop.rename(old.number, new.number)
                 self._rename_in(step.loop.body.steps, old, new)

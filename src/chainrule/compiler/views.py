@@ -22,7 +22,7 @@ from .strides import contiguous, reshape_strides
 #: kinds whose results have their channels last
 CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad"))
 #: kinds that compute their result in a buffer in row-major order
-ROW_MAJOR = WHOLE | frozenset(("bmm", "take", "take_along", "random_bits", "copy", "argsort", "sort", "csr_matmul"))
+ROW_MAJOR = WHOLE | frozenset(("bmm", "take", "take_along", "random_bits", "copy", "csr_matmul"))
 
 
 @dataclass(slots=True, frozen=True)

@@ -72,6 +72,8 @@ class Primitive:
     shared: ClassVar[bool] = True
     #: whether nodes with the same operands are results of one operation, which transformations treat together
     joint: ClassVar[bool] = False
+    #: whether compiled programs run it by its `numpy` method too, between their native parts, for every dtype
+    host: ClassVar[bool] = False
     #: the value by NumPy, the meaning that every backend is compared with: a method from arrays to an array, or a ufunc
     numpy: ClassVar[Any] = None
 

@@ -244,6 +244,7 @@ class Ordering(Primitive):
 
     family = "indexing"
     attributes = ("axis",)
+    host = True
     result: ClassVar[DType | None] = None
 
     def infer(self, x):
