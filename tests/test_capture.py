@@ -996,3 +996,15 @@ def test_history_from_outside_is_refused():
 def test_epochs_without_a_whole_batch():
     with pytest.raises(ShapeError, match="no whole batch"):
         cr.compile(lambda x: x.sum()).epochs(np.ones((3, 2), np.float32), batch_size=4, drop_last=True)
+
+
+def test_names_of_a_wrapped_function_are_guarded() -> None:
+    scale = 2.0
+
+    def loss(x):
+        return cr.sum(x * scale)
+
+    gradient = cr.compile(cr.grad(loss))
+    assert gradient(cr.ones(2)).tolist() == [2.0, 2.0]
+    scale = 3.0
+    assert gradient(cr.ones(2)).tolist() == [3.0, 3.0]

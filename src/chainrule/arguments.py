@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import runtime
-from .dtypes import BY_NAME, default_float
+from .dtypes import BY_NAME, default_complex, default_float
 from .errors import CompileError, DTypeError, ShapeError
 from .graph.node import Node
 from .ops.base import mode
@@ -46,8 +46,8 @@ def argument_array(leaf: Any) -> np.ndarray | None:
         if leaf.dtype not in DTYPES:
             raise DTypeError(f"an argument has dtype {leaf.dtype}, which Chainrule does not have")
         return np.asarray(leaf, order="C")  # ascontiguousarray would give a number an axis
-    if isinstance(leaf, float):
-        return np.array(leaf, default_float.numpy)
+    if isinstance(leaf, (float, complex)):
+        return np.array(leaf, (default_float if isinstance(leaf, float) else default_complex).numpy)
     return None
 
 

@@ -27,7 +27,7 @@ from .ops.base import mode
 from .order import epoch_order
 from .tensor import Tensor, state
 from .threads import get_num_threads
-from .trace import Trace
+from .tracing import Trace
 from .tree import tree_flatten, tree_unflatten
 
 #: programs for one function after which a warning says what keeps changing
@@ -256,7 +256,15 @@ class CompiledFunction:
 
 
 def captured_names(function: Callable[..., Any]) -> list[tuple[bool, Any, str]]:
-    """Closure and global names that `function` reads, to be guarded by identity: (is global, place, name)."""
+    """Closure and global names that `function` reads, to be guarded by identity: (is global, place, name).
+
+    Those of a function that `function` wraps, as `grad` and `vmap` do, are among them.
+    """
+    wrapped = getattr(function, "__wrapped__", None)
+    return _names_in(function) + (captured_names(wrapped) if callable(wrapped) else [])
+
+
+def _names_in(function: Callable[..., Any]) -> list[tuple[bool, Any, str]]:
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     if not isinstance(code, types.CodeType):
@@ -287,8 +295,9 @@ def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = Fa
     program, with the same bits as the function itself gives. Changed hyperparameters never compile again.
 
     Args:
-        function: takes and returns trees of tensors, arrays and numbers. Tensors, arrays and Python floats are inputs
-            (a float counts as float32); other values are part of the structure, a new one makes a new program.
+        function: takes and returns trees of tensors, arrays and numbers. Tensors, arrays, Python floats and complex
+            numbers are inputs (a float counts as float32, a complex number as complex64); other values are part of the
+            structure, a new one makes a new program.
         keep_grads: store gradients that the function both writes and consumes.
         tune: time several tiles and chunks for the kernels of each new program, on memory of its own, for at most so
             many seconds (True: 10), and use the fastest. They are kept in the cache folder, where the next process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from .errors import CompileError
 from .graph.node import Node, locate, topological
 from .ops.base import primitive
 from .tensor import NOT_STORED, Tensor, bump, state, version
-from .trace import Cell, Trace
+from .tracing import Cell, Trace
 from .tree import tree_flatten, tree_unflatten
 
 _CONSTANT = primitive("constant")
@@ -201,7 +202,7 @@ class Compiled:
         step only.
         """
         self.program()
-        hosted = any(region.hosted for region in self.plan.regions)
+        hosted = any(region.hosted for region in self.plan.regions) or runtime.checker is not None
         return 1 if hosted or self.empties or (self.fresh and self.accumulates) else left
 
     def writes_any(self, leaves: Sequence[Any]) -> bool:
@@ -283,8 +284,11 @@ class Compiled:
                     instance.words_of_table[slot] = where
             instance.set_scalars(self.scalar_values, program.floating)
             before = instance.completed() if self.fresh or self.dropped else 0
+            saved = None if runtime.checker is None else self._saved(alive)
             try:
                 program.execute(instance, alive, outputs, steps)
+                if saved is not None:
+                    self._check(saved, alive, outputs)
             except KeyboardInterrupt:  # comes between two steps: the other cells have been written in place
                 if (self.fresh or self.dropped) and instance.completed() > before:
                     self._commit(outputs)
@@ -294,6 +298,22 @@ class Compiled:
         if self.fresh or self.dropped:
             self._commit(outputs)
         return outputs
+
+    def _saved(self, alive: Sequence[Any]) -> list[Any]:
+        """The inputs of a step that is checked, which does not run in place on them."""
+        changed = set(self.in_place.values())
+        return [array.copy() if number in changed else array for number, array in enumerate(alive)]
+
+    def _check(self, saved: Sequence[Any], alive: Sequence[Any], outputs: Sequence[np.ndarray]) -> None:
+        """Raise NonFiniteError, with all state as it was, if a result of a step is not finite."""
+        leaves = [n for n in self.order if n.value is not None or n.op.name in ("placeholder", "constant")]
+        bound = {node: array for node, array in zip(leaves, saved) if node.value is None}
+        try:
+            runtime.checker.check(self.nodes, outputs, bound, self.trail)
+        except Exception:
+            for number in set(self.in_place.values()):
+                ctypes.memmove(address(alive[number]), address(saved[number]), saved[number].nbytes)
+            raise
 
     def _commit(self, outputs: list[np.ndarray]) -> None:
         """Give the cells that are not written in place what the program has computed for them."""
@@ -326,8 +346,11 @@ class Compiled:
 
 
 def _viewed(base: Any) -> bool:
-    """Whether views other than one array hold its memory: NumPy lets a view of a view hold what is below both."""
-    return base is not None and sys.getrefcount(base) > _SOLE_NODE
+    """Whether views other than one array hold its memory: NumPy lets a view of a view hold what is below both.
+
+    Memory that came through DLPack or from a file is never ours to write.
+    """
+    return base is not None and (type(base) is not np.ndarray or sys.getrefcount(base) > _SOLE_NODE)
 
 
 def _slot_state(grad: Any) -> str:

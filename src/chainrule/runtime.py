@@ -7,6 +7,8 @@ structure that keeps coming back is compiled again, specialised to its shapes. T
 
 from __future__ import annotations
 
+import math
+import sys
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -18,11 +20,12 @@ import numpy as np
 from . import config, memory
 from .backends import interpreter
 from .dtypes import float32
-from .errors import PlaceholderError
+from .errors import IndexOutOfRangeError, PlaceholderError, SingularMatrixError
 from .graph.node import Node, topological
 from .ops import elementary
 from .ops.base import Credit, emit, mode
-from .ops.leaf import CONSTANT, placeholder
+from .ops.control import siblings
+from .ops.leaf import CONSTANT, constant, placeholder
 from .transforms.checkpoint import hidden
 
 #: programs that are kept, and runs after which one is compiled for its very shapes
@@ -47,13 +50,16 @@ _STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
 _roots: deque[weakref.ref[Node]] = deque(maxlen=16)
 #: state that was written and has no value yet; see `evaluate_with_next`
 _written: list[Node] = []
+#: what looks at results for values that are not finite (see `nonfinite.set_detect_nonfinite`), None if nothing does
+checker: Any = None
 
 
 def evaluate(nodes: Sequence[Node]) -> None:
     """Fill the values of `nodes`.
 
     Afterwards a node that requires gradients keeps its operation and operands; another becomes a
-    constant. Intermediate values that a backward pass may need are kept too, up to `KEPT_BYTES`.
+    constant. Intermediate values that a backward pass may need, or that something outside still refers to, are kept
+    too, up to `KEPT_BYTES`: what is computed is not computed again, and no graph grows behind a value that is used on.
     """
     pending = [node for node in nodes if node.value is None]
     if not pending:
@@ -62,18 +68,33 @@ def evaluate(nodes: Sequence[Node]) -> None:
         pending += [node for node in _written if node.value is None]
         _written.clear()
     order = topological(pending)
+    _add_siblings(order, pending)
     wanted = _with_history(pending, order)
+    if len(order) > len(pending):
+        wanted += _held(order, {*wanted, *hidden(order)})
     if _roots:
         wanted += [node for node in _along(order) if node not in wanted]
     if config.backend() == "interpreter":
         values = interpreter.run(wanted)
     else:
         values = run(order, wanted)
+    if checker is not None:
+        checker.check(wanted, values)
     for node, value in zip(wanted, values):
         node.value = value
         # a leaf (stop_gradient) requires gradients but passes none on: keeping its operand would keep every former step
         if not node.requires_grad or not node.op.differentiable:
             node.op, node.inputs = CONSTANT, ()
+
+
+def _add_siblings(order: list[Node], pending: list[Node]) -> None:
+    """Let the loops in `order` give all their results at once."""
+    joint = [node for node in order if node.op.joint and node.value is None]
+    if joint:
+        inside = set(order)
+        others = dict.fromkeys(other for node in joint for other in siblings(node))
+        pending += others
+        order += [other for other in others if other not in inside]
 
 
 def _along(order: list[Node]) -> list[Node]:
@@ -140,6 +161,41 @@ def _with_history(pending: list[Node], order: list[Node]) -> list[Node]:
     return wanted
 
 
+def _held(order: list[Node], known: set[Node]) -> list[Node]:
+    """The pending intermediate nodes that something outside of `order` refers to: a tensor, or work yet to be done."""
+    uses = dict.fromkeys(order, _OWN_REFERENCES)
+    for node in order:
+        if node.value is None:
+            for operand in node.inputs:
+                uses[operand] += 1
+    found = [n for n in order if sys.getrefcount(n) > uses[n] and n.value is None and n.inputs and n not in known]
+    budget = KEPT_BYTES
+    for number, node in enumerate(found):
+        budget -= math.prod(node.shape) * node.dtype.itemsize
+        if budget < 0:
+            return found[:number]
+    return found
+
+
+#: references to a node that `_held` itself has and that come with being listed; measured, as they differ by interpreter
+_OWN_REFERENCES = 0
+
+
+def _own_references() -> int:
+    """How many references to a node `_held` sees although nothing outside refers to it."""
+    order = [emit("alias", constant(np.zeros(1, np.float32)))]
+    known: set[Node] = set()
+    least = 0
+    while True:
+        uses = dict.fromkeys(order, least)
+        if not [n for n in order if sys.getrefcount(n) > uses[n] and n.value is None and n.inputs and n not in known]:
+            return least
+        least += 1
+
+
+_OWN_REFERENCES = _own_references()
+
+
 def structure(order: Sequence[Node], outputs: Sequence[Node]) -> tuple[tuple, list[np.ndarray], list[Any]]:
     """What a program for these nodes depends on, and what it is run on: leaf values and lifted scalars."""
     place: dict[Node, int] = {}
@@ -188,7 +244,7 @@ def run(order: Sequence[Node], outputs: Sequence[Node]) -> list[np.ndarray]:
         entry = _programs.get(key)
         if entry is None:
             entry = _programs[key] = _Entry(compile_nodes(order, outputs, baked=False))
-            if len(_programs) > MAXIMUM_PROGRAMS:
+            while len(_programs) > MAXIMUM_PROGRAMS:
                 _programs.popitem(last=False)
         else:
             _programs.move_to_end(key)
@@ -196,7 +252,11 @@ def run(order: Sequence[Node], outputs: Sequence[Node]) -> list[np.ndarray]:
             if entry.runs == SPECIALISE_AFTER and not entry.baked:
                 entry.program = compile_nodes(order, outputs, baked=True)
                 entry.baked = True
-    return entry.program.run(leaves, scalars)
+    try:
+        return entry.program.run(leaves, scalars)
+    except (IndexOutOfRangeError, SingularMatrixError):
+        interpreter.run(outputs)  # fails as well, and names the line of this graph: the program knows another's
+        raise
 
 
 def compile_nodes(

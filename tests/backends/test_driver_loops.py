@@ -76,6 +76,34 @@ def test_a_status_ends_the_loop_and_the_step(toy: Toy) -> None:
     np.testing.assert_array_equal(toy.arrays[1], np.zeros(64))
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("begin", [0, 3])
+def test_a_loop_ends_when_a_byte_is_zero(toy: Toy, parallel: bool, begin: int) -> None:
+    """The entry walks along bytes, as that of a carried flag goes from place to place."""
+    flags = np.array([1, 1, 255, 0, 1, 1], np.uint8)
+    toy.ptrs[6] = flags.ctypes.data
+    body = [one(toy, "increment", 0, 0, 64, 8, parallel)]
+    loop = driver.Loop(1 << 62, body, [(7, 6, begin)], [(7, 7, 1)], when=(7, -1))
+    assert Pool(3).execute(toy.build([loop]).address, 2, parallel) == 2
+    np.testing.assert_array_equal(toy.arrays[0], np.full(64, 2.0 * (3 - begin)))
+
+
+@pytest.mark.parametrize("number", [-1, 0, 1, 2, 1 << 40])
+def test_a_region_runs_if_its_number_is_asked_for(toy: Toy, number: int) -> None:
+    asked = np.array([7, number], np.int64)
+    toy.ptrs[6] = asked.ctypes.data
+    choices = [
+        driver.Loop(1, [one(toy, "increment", k, k, 64, 64), one(toy, "increment", k, k, 64, 8, True)], [(7, 6, 8)], [],
+                    when=(7, k))
+        for k in range(2)
+    ]  # fmt: skip
+    program = toy.build([driver.Loop(3, choices, [], []), one(toy, "increment", 2, 2, 64, 64)])
+    assert Pool(2).execute(program.address, 5, True) == 5
+    for k in range(2):
+        np.testing.assert_array_equal(toy.arrays[k], np.full(64, 30.0 * (number == k)))
+    np.testing.assert_array_equal(toy.arrays[2], np.full(64, 5.0))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT for itself")
 def test_control_c_ends_a_long_loop_and_changes_nothing() -> None:
     state = cr.ones((2, 4))

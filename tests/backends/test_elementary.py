@@ -208,6 +208,8 @@ def test_special_pairs_agree_with_numpy(name, dtype):
     reference = {"pow": np.power, "atan2": np.arctan2}.get(name)
     # NumPy's own float32 angles and powers are off by more than one unit
     want = reference(x.astype(LONG), y.astype(LONG)) if reference else getattr(np, name)(x, y)
+    if name == "floor_divide":  # the Array API's choice, which differs from Python's and NumPy's
+        want = np.where(np.isinf(x) | np.isinf(y), x / y, want)
     check(run(getattr(elementary, name), x, y), want, x, y, limit=1)
 
 

@@ -379,7 +379,10 @@ def test_control_c_interrupts_a_long_run_between_steps(parallel):
     time.sleep(0.3)
     sent = time.time()
     child.send_signal(signal.SIGINT)
-    output = child.communicate(timeout=30)[0].split()
+    try:
+        output = child.communicate(timeout=30)[0].split()
+    finally:
+        child.kill()
     assert child.returncode == 0
     assert float(output[0]) - sent < 2.0  # about 0.05 s on a machine with nothing else to do
     assert int(output[1]) > 20

@@ -28,10 +28,10 @@ def native(outputs, baked):
 def same(got, expected, loose=1.0):
     """Equal up to a few roundings, NaN and infinities in the same places."""
     assert got.dtype == expected.dtype and got.shape == expected.shape
-    if got.dtype.kind != "f":
+    if got.dtype.kind not in "fc":
         np.testing.assert_array_equal(got, expected)
         return
-    tolerance = (8e-7 if got.dtype == np.float32 else 2e-15) * 4 * loose
+    tolerance = (8e-7 if got.dtype in (np.float32, np.complex64) else 2e-15) * 4 * loose
     finite = np.abs(expected[np.isfinite(expected)])
     scale = finite.max(initial=0.0)
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ def run(
     nodes: Sequence[Node],
     bindings: Mapping[Node, np.ndarray] | None = None,
     keep: dict[Node, np.ndarray] | None = None,
+    watch: Callable[[Node, np.ndarray], None] | None = None,
 ) -> list[np.ndarray]:
     """The values of `nodes`, C-contiguous, read-only, of the nodes' exact dtypes and shapes.
 
@@ -22,6 +23,7 @@ def run(
         nodes: what to evaluate; nothing is stored in them.
         bindings: arrays that stand for placeholders.
         keep: if given, receives the values of the intermediate nodes that require gradients.
+        watch: if given, is called with every node that is computed and its value.
 
     Raises:
         PlaceholderError: a placeholder is neither bound nor has a value.
@@ -49,6 +51,8 @@ def run(
                     known[node] = finish(_compute(node, known, joint), node)
                     if keep is not None and node.requires_grad:
                         keep[node] = known[node]
+                    if watch is not None:
+                        watch(node, known[node])
                 for operand in node.inputs:
                     uses[operand] -= 1
                     if not uses[operand]:
@@ -65,7 +69,7 @@ def _compute(node: Node, known: Mapping[Node, np.ndarray], joint: dict[tuple, li
             f"recorded at {node.location}"
         )
     if node.op.joint:
-        key = (node.op.loop, node.inputs)
+        key = (node.op.joined, node.inputs)
         if key not in joint:
             joint[key] = node.op.numpy_all(*[known[operand] for operand in node.inputs])
         return joint[key][node.op.index]

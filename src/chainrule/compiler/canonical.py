@@ -16,7 +16,7 @@ from ..dtypes import DType, float32
 from ..graph.node import Node, topological
 from ..ops.base import Primitive, primitive
 from .images import canonical_convolution, in_pairs
-from .regions import Repeated, gather
+from .regions import Chosen, Repeated, gather
 from .strides import contiguous, reshape_strides
 
 #: numbers that are part of a program's structure; every other one is an argument of the program
@@ -52,8 +52,8 @@ class Item:
     """One value of the compiler's graph.
 
     `kind` is the primitive's name, or "leaf" (`number`: which input of the program), "full" with a structural
-    `value`, "scalar" (`number`: which lifted scalar), "bmm", or "host" for what NumPy computes, such as every operation on complex
-    numbers.
+    `value`, "scalar" (`number`: which lifted scalar), "bmm", or "host" for what NumPy computes, such as
+    every operation on complex numbers.
     """
 
     __slots__ = ("born", "dtype", "index", "inputs", "kind", "late", "node", "number", "op", "shape", "users", "value")
@@ -142,8 +142,10 @@ class Canonical:
         if name == "full" and node.dtype.kind != "c":
             return self._full(op.value, op.shape, op.dtype, self._whole is None and is_lifted(op))
         inputs = tuple(self._of[id(operand)] for operand in node.inputs)
-        if name in ("alias", "stop_gradient", "checkpoint"):
+        if name in ("alias", "stop_gradient", "checkpoint", "checkpoint_name"):
             return inputs[0]
+        if name in ("custom_vjp", "custom_jvp"):
+            return inputs[op.index]
         if node.dtype.is_half and name in ACCUMULATED:
             wide = tuple(self._cast(x, float32) if x.dtype.is_half else x for x in inputs)
             return self._cast(self._operation(name, op, wide, node.shape, float32), node.dtype)
@@ -186,6 +188,8 @@ class Canonical:
         self._expanded += inside  # `_of` knows nodes by their identity: they have to stay
         around, self._whole = self._whole, self._whole or whole  # what the user has recorded
         for node in inside:
+            if node.value is not None:
+                raise AssertionError(f"{whole.op.name}.expand made a constant, which is no operand of the program")
             self._of[id(node)] = self._convert(node)
         self._whole, self._line = around, whole
         return self._of[id(root)]
@@ -198,14 +202,14 @@ class Canonical:
         same.number, same.node = x.number, x.node
         return same
 
-    def _result(self, loop: Repeated, node: Node) -> Item:
-        """One result of a loop: a buffer that it fills, or a part of one."""
+    def _result(self, loop: Repeated | Chosen, node: Node) -> Item:
+        """One result of a loop or choice: a buffer that it fills, or a part of one."""
         item = self._known.get(("loop", id(loop)))
         if item is None:
             inputs = tuple(self._of[id(operand)] for operand in node.inputs)
             item = self._known["loop", id(loop)] = Item("loop", None, inputs, (), node.dtype)
             item.value, item.node = loop, node
-        place = loop.place(node.op.index, node.op.loop)  # type: ignore[attr-defined]
+        place = loop.place(node.op.index, node.op.joined)
         key = ("part", id(loop), place.buffer)
         part = self._known.get(key)
         if part is None:
@@ -256,6 +260,8 @@ class Canonical:
 
     def apply(self, name: str, op: Primitive, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
         """The item of an operation on items, one for all that are the same, or a simpler one that is as good."""
+        if dtype.kind == "c" and name in MOVEMENTS:
+            name = "host"  # parts of a loop's results: NumPy moves them too
         if name in WHOLE:
             # What a scatter adds to is copied in any case, from wherever it lies.
             first = inputs[:1] if name.startswith("scatter_add") else ()
@@ -320,6 +326,15 @@ class Canonical:
         else:
             copy = Item("copy", None, (x,), x.shape, x.dtype)
         copy.node = self._line
+        return copy
+
+    def stored(self, x: Item) -> Item:
+        """`x`, or one copy for all its uses if where its elements lie is not the program's choice."""
+        if x.kind not in UNBUFFERED:
+            return x
+        copy = self._known.get(("stored", id(x)))
+        if copy is None:
+            copy = self._known["stored", id(x)] = self._copy(x)
         return copy
 
     def _in_memory(self, x: Item) -> Item:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: positions of an image below which register tiles take in several images
 SMALL_IMAGE = 8
+#: elements apart at which addresses fall into the same sets of a cache
+CLASHING = 512
 
 
 @dataclass(slots=True)
@@ -272,10 +274,16 @@ def pack_kernel(lowering: Lowering, w: Item, groups: int, vector: int | None) ->
 # --- the nest -------------------------------------------------------------------------------------
 
 
-def _free_axes(item: Item, space: Space) -> tuple[int, ...]:
-    """Axes along which a register tile may extend: positions first, images only if they are tiny."""
+def _free_axes(item: Item, space: Space, a: Operand) -> tuple[int, ...]:
+    """Axes along which a register tile may extend: positions first, images only if they are tiny.
+
+    Places of a kernel that are a power of two apart would be fetched into the same few lines of the cache.
+    """
     last = len(space.extents) - 1
     axes = tuple(reversed(range(space.fixed, last)))
+    near = tuple(axis for axis in axes if a.strides[axis] % CLASHING)
+    if item.kind == "convolution_weight_grad" and 1 in (a.strides[axis] for axis in near):
+        return near
     if item.kind == "convolution_weight_grad" or math.prod(space.extents[1:last]) < SMALL_IMAGE:
         return axes
     return tuple(axis for axis in axes if axis)
@@ -297,7 +305,7 @@ def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand
     last = len(extents) - 1
     plan = tiling(
         lowering.tiles.registers(), lanes, extents[:-1], extents[-1], tuple(space.summed), chain,
-        free=_free_axes(item, space), fixed=space.fixed, itemsize=item.dtype.itemsize,
+        free=_free_axes(item, space, a), fixed=space.fixed, itemsize=item.dtype.itemsize,
         strided=item.kind == "convolution_weight_grad", along=a.strides[-1] != 0, packed=packed,
     )  # fmt: skip
     operands = [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)]

@@ -3,15 +3,16 @@
 Walking the items in order, an elementwise item joins the group of one of its operands with the same
 iteration space, or several such groups merge, unless that would make two groups need each other. A reduction or a
 contraction opens a group, whose epilogue later elementwise items join; a reduction along the last axes takes in the
-elementwise group that feeds it. Linear in the number of items (times the number of groups a bit set holds).
+elementwise group that feeds it.
+
+Groups are opened in stretches: nothing joins a group of an earlier stretch, which so needs no group of a later one.
+What needs what has to be known within a stretch only, and the time is linear in the number of items.
 """
 
 from __future__ import annotations
 
-import math
-
 from .canonical import Item
-from .recompute import LEAST_BYTES
+from .recompute import LEAST_BYTES, example_bytes
 from .trees import reduction_tree
 from .views import Views
 
@@ -27,6 +28,8 @@ MAXIMUM_FOLDED = 12
 MAXIMUM_ITEMS = 96
 #: groups after which one is no longer recent
 RECENT = 12
+#: groups in a stretch
+STRETCH = 512
 
 
 class Group:
@@ -44,7 +47,7 @@ class Group:
         self.deps: set[int] = set()
         self.needed = False  # whether another group may have this one among its ancestors
         self.latest = index  # how many groups there were when something joined
-        self.ancestors = 0  # bit set of all groups that this one needs, directly or not
+        self.ancestors = 0  # bit set of all groups of its stretch that this one needs, directly or not
 
 
 class Grouping:
@@ -55,8 +58,11 @@ class Grouping:
         self._fuse_products = fuse_products
         self.groups: list[Group | None] = []
         self.of: dict[int, Group] = {}
+        self._first = 0  # of the stretch
         self._outputs = {item.index for item in outputs}
         for item in items:
+            if len(self.groups) - self._first >= STRETCH:
+                self._first = len(self.groups)
             self._place(item)
 
     def _place(self, item: Item) -> None:
@@ -107,21 +113,33 @@ class Grouping:
             self._depend(group, self.sources(anchor))
         return group
 
+    def _is_open(self, group: Group) -> bool:
+        """Whether a group belongs to the present stretch."""
+        return group.index >= self._first
+
+    def _bit(self, group: Group) -> int:
+        """The place of a group of this stretch in a bit set."""
+        return 1 << (group.index - self._first)
+
+    def _stretch(self) -> list[Group]:
+        return [group for group in self.groups[self._first :] if group is not None]
+
     def _depend(self, group: Group, needed: list[Group]) -> None:
         added = 0
         for other in needed:
             if other is not group:
                 group.deps.add(other.index)
                 other.needed = True
-                added |= other.ancestors | 1 << other.index
+                if self._is_open(other):
+                    added |= other.ancestors | self._bit(other)
         self._inherit(group, added)
 
     def _inherit(self, group: Group, added: int) -> None:
         if added & ~group.ancestors:
             group.ancestors |= added
-            bit = 1 << group.index
-            for other in self.groups if group.needed else ():
-                if other is not None and other.ancestors & bit:
+            bit = self._bit(group)
+            for other in self._stretch() if group.needed else ():
+                if other.ancestors & bit:
                     other.ancestors |= added
 
     def _elementwise(self, item: Item) -> None:
@@ -134,10 +152,7 @@ class Grouping:
         direct.sort(key=lambda g: -g.index)
         chosen = None
         for group in direct:
-            bit = 1 << group.index
-            if self._reads_aligned(item, group) and not any(
-                other is not group and other.ancestors & bit for other in sources
-            ):
+            if self._reads_aligned(item, group) and not any(self._needs(other, group) for other in sources):
                 chosen = group
                 break
         if chosen is None:
@@ -150,12 +165,18 @@ class Grouping:
             if other is not self.of[item.index]:
                 self._merge(self.of[item.index], other)
 
+    def _needs(self, other: Group, group: Group) -> bool:
+        """Whether `other` needs `group`, which is of this stretch, directly or not."""
+        return other is not group and self._is_open(other) and bool(other.ancestors & self._bit(group))
+
     def _is_near(self, group: Group, item: Item) -> bool:
         """Whether a group is recent: what a later use asks of an old value is computed there, not kept until then."""
-        return len(self.groups) - group.latest <= RECENT or math.prod(item.shape) * item.dtype.itemsize < LEAST_BYTES
+        return len(self.groups) - group.latest <= RECENT or example_bytes(item) < LEAST_BYTES
 
     def _joinable(self, group: Group, item: Item) -> bool:
         if group.shape != item.shape or len(group.items) >= MAXIMUM_ITEMS or group.kind not in ("map", "reduce", "bmm"):
+            return False
+        if not self._is_open(group):
             return False
         if group.kind == "bmm" and not self._fuse_products:
             return False
@@ -196,13 +217,13 @@ class Grouping:
         keep.deps |= gone.deps
         keep.deps.discard(gone.index)
         keep.deps.discard(keep.index)
-        gone_bit, keep_bit = 1 << gone.index, 1 << keep.index
+        gone_bit, keep_bit = self._bit(gone), self._bit(keep)
         self.groups[gone.index] = None
         added = (keep.ancestors | gone.ancestors) & ~(gone_bit | keep_bit)
         keep.ancestors = added
         keep.needed |= gone.needed
-        for other in self.groups if keep.needed else ():
-            if other is None or other is keep:
+        for other in self._stretch() if keep.needed else ():
+            if other is keep:
                 continue
             if gone.index in other.deps:
                 other.deps.discard(gone.index)
@@ -217,12 +238,8 @@ class Grouping:
 
     def _between(self, low: Group, high: Group) -> bool:
         """Whether `high` needs `low` through a third group."""
-        bit = 1 << low.index
-        for number in high.deps:
-            other = self.groups[number]
-            if other is not None and other is not low and other.ancestors & bit:
-                return True
-        return False
+        needed = (self.groups[number] for number in high.deps)
+        return any(other is not None and self._needs(other, low) for other in needed)
 
     def _reduction(self, item: Item) -> None:
         x = item.inputs[0]
@@ -241,10 +258,10 @@ class Grouping:
         group.deps = set(feeding.deps)
         group.ancestors = feeding.ancestors
         self.groups[feeding.index] = None
-        old, new = 1 << feeding.index, 1 << group.index
+        old, new = self._bit(feeding), self._bit(group)
         group.needed = feeding.needed
-        for other in self.groups if feeding.needed else ():
-            if other is not None and other is not group and other.ancestors & old:
+        for other in self._stretch() if feeding.needed else ():
+            if other is not group and other.ancestors & old:
                 other.ancestors = (other.ancestors & ~old) | new | group.ancestors
                 if feeding.index in other.deps:
                     other.deps.discard(feeding.index)
@@ -256,12 +273,16 @@ class Grouping:
         group = self._open("fold", item.shape, item)
         if feeding is None or feeding.kind != "map" or feeding.shape != x.shape or len(feeding.items) > MAXIMUM_FOLDED:
             return
+        if not self._is_open(feeding):
+            return
         plain = not any(inner.kind in GATHERED or inner.kind == "check_index" for inner in feeding.items)
         if plain and self._serves_only(feeding, item):
             self._take_in(group, feeding)
 
     def _absorbs(self, item: Item, x: Item, feeding: Group) -> bool:
         if feeding.kind != "map" or feeding.shape != x.shape or item.kind in ("argmax", "argmin"):
+            return False
+        if not self._is_open(feeding):
             return False
         axes = item.op.axes  # type: ignore[union-attr]
         if axes != tuple(range(len(x.shape) - len(axes), len(x.shape))):

@@ -54,9 +54,10 @@ def in_pairs(name: str, op: Any, inputs: tuple[Item, ...]) -> bool:
 
 
 def padded(graph: Canonical, x: Item, low: tuple[int, ...], high: tuple[int, ...]) -> Item:
-    """`x` with zeros before and behind its elements along the spatial axes."""
+    """`x` with zeros before and behind its elements along the spatial axes; a leaf is copied into their middle."""
     if not any(low) and not any(high):
         return x
+    x = graph.stored(x)
     widths = ((0, 0, *low), (0, 0, *high), (0,) * len(x.shape))
     shape = tuple(a + n + b for a, n, b in zip(widths[0], x.shape, widths[1]))
     zero = graph.number(0, (), x.dtype)

@@ -24,6 +24,8 @@ FIRST_BUFFER = 2
 
 #: a reduction at most this long is one chain of operations, and its loop may be unrolled
 SHORT_REDUCTION = 16
+#: terms of a chain of multiply-adds that is written out, so that small tiles follow one another without a pause
+SHORT_CHAIN = 9
 #: virtual lanes of a reduction along the last axis
 LANES = 16
 #: primitives that cost many instructions

@@ -12,20 +12,16 @@ from . import pairs
 from .blocks import in_blocks
 from .canonical import CONVOLUTIONS, Canonical, Item
 from .convolutions import lower_convolution
-from .elements import Bodies, shift_accesses
+from .elements import Bodies
 from .folding import lower_fold
-from .grouping import Group, Grouping, tree_of
-from .kernel import FIRST_BUFFER, SHORT_REDUCTION, Access, Body, Kernel, Tiles, has_partial_sums, summed_extents
+from .grouping import Group, Grouping
+from .kernel import FIRST_BUFFER, Access, Body, Kernel, Tiles, has_partial_sums, summed_extents
+from .products import lower_generic_product, lower_product, pack_operand
 from .recompute import recompute_late
+from .reductions import lower_reduction
 from .sparse_lowering import lower_csr
-from .tiling import tiling
-from .trees import contraction_block
+from .strides import walking_order
 from .views import Layout, View, Views, collapse, contiguous
-
-#: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
-LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
-#: elements of an operand from which on packing goes through transposed blocks
-TRANSPOSED = 16384
 
 #: columns that one thread adds up at least, where a scatter is shared along them
 SCATTERED = 64
@@ -65,11 +61,6 @@ class Step:
     late: bool = False  # whether it computes again what is needed late, and should not run before
 
 
-def walking_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
-    """The axes of `shape` in the order in which memory with these strides is walked; axis 0 stays the first."""
-    return [*range(min(1, len(shape))), *sorted(range(1, len(shape)), key=lambda a: (-strides[a], a))]
-
-
 #: kinds of groups that are lowered elsewhere
 SPECIAL: dict[str, Callable[[Lowering, Group], None]] = {}
 
@@ -90,7 +81,8 @@ class Lowering:
         self.graph = graph
         self.tiles = tiles
         self.baked = baked
-        graph.relist(recompute_late(graph.items, graph.outputs))
+        if around is None:  # else whoever gives views and buffers by number has done it before
+            graph.relist(recompute_late(graph.items, graph.outputs))
         self.views = Views(graph.items, graph.outputs, given)
         self.grouping = Grouping(graph.items, self.views, graph.outputs, fuse_products=baked)
         self.buffers: list[Buffer] = [] if around is None else around.buffers
@@ -178,9 +170,9 @@ class Lowering:
 
     def _lower(self, group: Group) -> None:
         if group.kind == "map":
-            self._map(group.items, group.shape)
+            self.add_elementwise(group.items, group.shape)
         elif group.kind == "reduce":
-            self._reduce(group)
+            lower_reduction(self, group)
         elif group.anchor is not None and group.anchor.kind in CONVOLUTIONS:
             lower_convolution(self, group)
         elif group.kind == "bmm":
@@ -188,7 +180,7 @@ class Lowering:
                 pairs.lower_pairs(self, group)
                 return
             pairs.widen(self, group)
-            self._contract(group) if self.baked else self._product(group)
+            (lower_product if self.baked else lower_generic_product)(self, group)
         elif group.kind == "copy":
             self._copy(group)
         elif group.kind == "assemble":
@@ -292,7 +284,7 @@ class Lowering:
         ]
         return Kernel(kind, sizes, vector, accesses, body, extra=tuple(bodies.extra), baked=baked)
 
-    def _map(self, items: list[Item], shape: tuple[int, ...]) -> None:
+    def add_elementwise(self, items: list[Item], shape: tuple[int, ...]) -> None:
         if 0 in shape:
             return
         bodies = Bodies(self, shape, [])
@@ -324,200 +316,9 @@ class Lowering:
             return
         self.write(x, x.shape, self.buffer(item), 0, contiguous(x.shape), label="reshape")
 
-    # --- reductions -------------------------------------------------------------------------------
-
-    def _reduce(self, group: Group) -> None:
-        item = group.anchor
-        assert item is not None
-        x = item.inputs[0]
-        axes = (item.op.axis,) if item.kind in ("argmax", "argmin") else item.op.axes  # type: ignore[union-attr]
-        if math.prod(item.shape) == 0:
-            if group.prologue and 0 not in x.shape:
-                self._map(group.prologue, x.shape)
-            return
-        if group.prologue:
-            if self._try_reduce(group, item, x, axes, group.prologue):
-                return
-            for inner in group.prologue:
-                self.stored.add(inner.index)
-            self._map(group.prologue, x.shape)
-        if self._try_reduce(group, item, x, axes, []):
-            return
-        # The reduced axes do not lie one behind the other: reduce a copy in which they do.
-        kept = [a for a in range(len(x.shape)) if a not in axes]
-        lanes, _ = tree_of(item)
-        order = kept + list(axes) if lanes > 1 else list(axes) + kept
-        copy = Item("copy", None, (x,), tuple(x.shape[a] for a in order), x.dtype)
-        copy.index = -2 - len(self._buffer_of)
-        axis_of = [order.index(a) for a in range(len(order))]
-        result = self.buffer(copy)
-        self.write(x, copy.shape, result, 0, contiguous(copy.shape), axis_of, "permute")
-        moved = tuple(order.index(a) for a in axes) if lanes > 1 else tuple(range(len(axes)))
-        done = self._try_reduce(group, item, copy, moved, [], self.buffer(copy).number)
-        assert done
-
-    def _try_reduce(self, group, item: Item, x: Item, axes, prologue: list[Item], source=None) -> bool:
-        """Emit the reduction if its reduced axes collapse to one; else leave nothing behind."""
-        rank = len(x.shape)
-        kept = [a for a in range(rank) if a not in axes]
-        length = math.prod(x.shape[a] for a in axes)
-        lanes, block = tree_of(item)
-        bodies = Bodies(self, x.shape, [length, block])
-        everywhere = list(range(rank))
-        checks = len(self.checks)
-        if prologue:
-            inner, values = bodies.body(prologue, None, everywhere, self.stored)
-            value = values[x.index]
-        elif source is not None:
-            inner, value = Body(), 0
-            inner.code.append(("load", bodies.access(source, x.dtype, 0, contiguous(x.shape))))
-        else:
-            identity = Item("copy", None, (x,), x.shape, x.dtype)
-            inner, values = bodies.body([identity], None, everywhere, set())
-            value = values[identity.index]
-        body, _ = bodies.body(group.items, item, kept, self.stored)
-        first = next((bodies.accesses[i[1]].strides for i in inner.code if i[0] == "load"), (0,) * rank)
-        walked = [a for a in walking_order(x.shape, first) if a in kept]
-        kept_groups = self._collapsed(x.shape, bodies, walked)
-        reduced_groups = self._collapsed(x.shape, bodies, sorted(axes)) or [[]]
-        groups = (kept_groups or [[]]) + reduced_groups
-        sizes = [math.prod(x.shape[a] for a in g) for g in groups]
-        accesses = [
-            Access(a.buffer, a.dtype, a.offset, tuple(a.strides[g[-1]] if g else 0 for g in groups))
-            for a in bodies.accesses
-        ]
-        reduced = len(sizes) - len(reduced_groups)
-        arg = item.kind.startswith("arg")
-        vector = self._kept_vector(inner, accesses, reduced)
-        if lanes > 1 and not arg:
-            loads = [accesses[i[1]].strides for i in inner.code if i[0] == "load"]
-            if not sum(s[vector] == 1 for s in loads) > sum(s[-1] == 1 for s in loads):
-                vector = len(sizes) - 1
-        if vector >= reduced and len(reduced_groups) > 1:
-            del self.checks[checks:]
-            return False
-        short = self.baked and lanes == 1 and length <= SHORT_REDUCTION and not arg
-        static = (item.kind, reduced, 1 if arg else lanes, short, value)
-        kernel = Kernel("reduce", tuple(sizes), vector, accesses, body, inner, tuple(bodies.extra), static, self.baked)
-        rows = x.shape[0] if kept and kept[0] == 0 and x.shape[0] > 1 else 0
-        self.add(kernel, rows, self.label([*prologue, item, *group.items]))
-        return True
-
-    def _collapsed(self, shape: tuple[int, ...], bodies: Bodies, axes: list[int]) -> list[list[int]]:
-        """Groups of `axes`, in that order, that all operands walk as one."""
-        strides = [tuple(a.strides[axis] for axis in axes) for a in bodies.accesses]
-        groups = collapse(tuple(shape[axis] for axis in axes), strides, by_chance=self.baked)
-        return [[axes[place] for place in group] for group in groups]
-
-    def _kept_vector(self, inner: Body, accesses: list[Access], reduced: int) -> int:
-        """The kept axis along which most operands are contiguous, else the last."""
-        loads = [accesses[i[1]] for i in inner.code if i[0] == "load"]
-        score = [sum(a.strides[axis] == 1 for a in loads) for axis in range(reduced)]
-        best = max(score)
-        return max(axis for axis in range(reduced) if score[axis] == best)
-
-    # --- contractions -----------------------------------------------------------------------------
-
-    def _contract(self, group: Group) -> None:
-        item = group.anchor
-        assert item is not None
-        a, b = item.inputs
-        if 0 in item.shape:
-            return
-        batched = len(item.shape) == 3
-        view_a, view_b = self.views[a], self.views[b]
-        lead_a, lead_b = (view_a.strides[:1], view_b.strides[:1]) if batched else ((), ())
-        m, n, k = item.shape[-2], item.shape[-1], a.shape[-1]
-        a_m, a_k = view_a.strides[-2:]
-        b_k, b_n = view_b.strides[-2:]
-        itemsize = item.dtype.itemsize
-        lanes = self.tiles.lanes(itemsize)
-        swapped = a_m == 1 and m >= lanes and (n < lanes // 2 or (b_n != 1 and n < lanes)) and n < m
-        if swapped:
-            view_a, view_b, lead_a, lead_b = view_b, view_a, lead_b, lead_a
-            m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
-        bodies = Bodies(self, item.shape, [k, k, contraction_block(k)])
-        vectors = -(-n // lanes)
-        packed = n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
-        source, offset_b, step = self.buffer(view_b.base).number, view_b.offset, 1
-        if packed:
-            source = self._pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
-            offset_b, b_k, step = 0, lanes, k * lanes
-            lead_b = (vectors * k * lanes,) if batched else ()
-        axes = (0, 1, 2) if batched else (0, 1)
-        body, _ = bodies.body(group.items, item, list(axes), self.stored)
-        if swapped:
-            for access in bodies.accesses:
-                access.strides = (*access.strides[:-2], access.strides[-1], access.strides[-2])
-        operands = [
-            Access(self.buffer(view_a.base).number, item.dtype, view_a.offset, (*lead_a, a_m, 0, a_k)),
-            Access(source, item.dtype, offset_b, (*lead_b, 0, step, b_k)),
-        ]
-        sizes = (*item.shape[:-2], m, n)
-        static = tiling(
-            self.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
-            fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed,
-        )  # fmt: skip
-        if static.blocks == "outside":
-            partial = self.new_buffer("arena", item.dtype, sizes)
-            operands.append(Access(partial.number, item.dtype, 0, contiguous(sizes)))
-        shift_accesses(body, len(operands))
-        accesses = operands + bodies.accesses
-        kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static)
-        self.add(kernel, sizes[0] if sizes[0] > 1 else 0, self.label([item, *group.items]))
-
-    def _product(self, group: Group) -> None:
-        """A generic contraction: one function for every product, whose result is only stored."""
-        item = group.anchor
-        assert item is not None
-        a, b = item.inputs
-        if 0 in item.shape:
-            return
-        batched = len(item.shape) == 3
-        view_a, view_b = self.views[a], self.views[b]
-        n, k = item.shape[-1], a.shape[-1]
-        lanes = self.tiles.lanes(item.dtype.itemsize)
-        rows, panels = self.tiles.tile(item.dtype.itemsize, 0, item.shape[-2])
-        b_k, b_n = view_b.strides[-2:]
-        source, offset, lead, vector = self.buffer(view_b.base).number, view_b.offset, view_b.strides[:-2], lanes
-        if b_n != 1 and n > 1:
-            source = self._pack(item.dtype, source, offset, lead, (b_k, b_n), k, n, lanes, item.shape)
-            vectors = -(-n // lanes)
-            offset, vector, b_k = 0, k * lanes, lanes
-            lead = (vectors * k * lanes,) if batched else ()
-        a_m, a_k = view_a.strides[-2:]
-        accesses = [
-            Access(self.buffer(view_a.base).number, item.dtype, view_a.offset, (*view_a.strides[:-2], a_m, 0, a_k)),
-            Access(source, item.dtype, offset, (*lead, 0, vector, b_k)),
-            Access(self.buffer(item).number, item.dtype, self.views[item].offset, self.views[item].strides),
-        ]
-        static = (batched, lanes, rows, panels, True, True, 0)
-        extra = (k, contraction_block(k))
-        axis_n = len(item.shape) - 1
-        kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
-        self.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
-
-    def _pack(self, dtype, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape) -> int:
-        """A kernel that copies b into panels of vectors, one for all products with b; returns the buffer's number."""
-        key = (source, offset, lead, strides, k, n, lanes, shape[:-2])
-        if key in self.packed:
-            return self.packed[key]
-        vectors = -(-n // lanes)
-        outer = shape[:-2]
-        packed = self.new_buffer("arena", dtype, (*outer, vectors, k, lanes))
-        b_k, b_n = strides
-        accesses = [
-            Access(source, dtype, offset, (*lead, lanes * b_n, b_k, b_n)),
-            Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
-        ]
-        # Transposing blocks of registers is fast to run and slow to compile: for operands where it matters.
-        blocks = b_k == 1 and n * k >= (TRANSPOSED if self.baked else 4 * TRANSPOSED)
-        static = (bool(outer), lanes, blocks)
-        sizes = (*outer, vectors, k)
-        kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=self.baked)
-        self.add(kernel, 0, "pack")
-        self.packed[key] = packed.number
-        return packed.number
+    def pack(self, dtype: DType, source: int, *rest: Any) -> int:
+        """The buffer of a right operand in panels of vectors (see `pack_operand`)."""
+        return pack_operand(self, dtype, source, *rest)
 
     # --- assembly, scatter, host ------------------------------------------------------------------
 

@@ -69,13 +69,19 @@ class RegionPlan:
 
 @dataclass(slots=True)
 class LoopPlan:
-    """`count` times `regions`; `starts` and `moves` set table entries, see `repeat`."""
+    """`count` times `regions`, under the condition `when`; `starts` and `moves` set table entries, see `repeat`."""
 
     count: int
     regions: list[RegionPlan]
     starts: list[tuple[int, int, int]]
     moves: list[tuple[int, int, int]]
     polls: bool = False  # Ctrl-C may end it: no state is written before or inside
+    when: tuple[int, int] | None = None
+
+    @property
+    def times(self) -> int:
+        """Iterations, counted as one where a condition decides."""
+        return self.count if self.when is None else 1
 
 
 @dataclass(slots=True)
@@ -118,7 +124,7 @@ def make_plan(
     lowering = Lowering(graph, tiles, baked)
     schedule = Schedule(lowering, in_place or {}, threads)
     plan = Plan(
-        arena_bytes=schedule.arena_bytes, total_bytes=schedule.total_bytes, scalars=graph.scalars,
+        arena_bytes=schedule.arena.bytes, total_bytes=schedule.arena.total, scalars=graph.scalars,
         checks=lowering.checks, in_place=schedule.in_place, num_leaves=len(graph.leaves),
         serials=tuple([node.serial for node in with_bodies(order)]),
         outputs=[(item.shape, item.dtype) for item in graph.outputs],
@@ -147,8 +153,9 @@ def _region_plans(schedule: Schedule, plan: Plan, known: dict[str, int], polls: 
                     calls.append(CallPlan(-1, [], step.label, step.host, *touched))
                     if step.loop is not None:
                         inside = _region_plans(step.loop.schedule, plan, known, polls)
-                        loop = LoopPlan(step.loop.count, inside, step.loop.starts, step.loop.moves, polls)
-                        plan.total_bytes += step.loop.schedule.total_bytes
+                        moves = step.loop.starts, step.loop.moves
+                        loop = LoopPlan(step.loop.count, inside, *moves, polls, step.loop.when)
+                        plan.total_bytes += step.loop.schedule.arena.total
                     continue
                 if task.rows and step.rows < 2:
                     step.kernel.scale = 1
@@ -165,7 +172,7 @@ def _region_plans(schedule: Schedule, plan: Plan, known: dict[str, int], polls: 
 
 def _offsets(schedule: Schedule) -> dict[int, int]:
     """Where in the arena buffers lie, also those that loops use inside."""
-    found = dict(schedule.offsets)
+    found = dict(schedule.arena.offsets)
     for step in schedule.steps:
         if step.loop is not None:
             base = found[step.loop.workspace.number]

@@ -17,10 +17,10 @@ from ..backends.cpu.pool import pool
 from ..dtypes import as_dtype
 from ..errors import IndexOutOfRangeError, SingularMatrixError
 from ..memory import require
+from .arena import ALIGNMENT
 from .code import addresses_of
 from .kernel import FIRST_BUFFER, SCALARS, STATUS
 from .plan import CallPlan, LoopPlan, Plan, RegionPlan
-from .schedule import ALIGNMENT
 
 #: bytes of memory that programs keep for their next calls, all together, not counting arenas below `LARGE`
 IDLE_BYTES, LARGE = 1 << 30, 64 << 10
@@ -61,6 +61,8 @@ class Instance:
         self.table = np.zeros(count, np.int64)
         self.words_of_table = self.table.data  # writes faster than the array
         self.lifted: list[np.ndarray] | None = None
+        #: arrays for operations on the host, by buffer, each with the address that it has
+        self.arrays: dict[int, tuple[int, np.ndarray]] = {}
         self.scalars = np.zeros(max(len(plan.scalars), 1), np.int64)
         self.float_scalars = self.scalars.view(np.float64)
         self.status = np.zeros(4, np.int64)
@@ -102,7 +104,7 @@ class Instance:
         loop = region.loop
         if loop is not None:
             inside = [self._native(inner, program) for inner in loop.regions]
-            return driver.Loop(loop.count, inside, loop.starts, loop.moves, loop.polls)
+            return driver.Loop(loop.count, inside, loop.starts, loop.moves, loop.polls, loop.when or driver.ALWAYS)
         tasks = []
         for task in region.tasks:
             calls = []
@@ -112,6 +114,15 @@ class Instance:
                 calls.append(self.entry(program, call, words))
             tasks.append((calls, task.extent, task.chunk))
         return region.parallel, tasks
+
+    def holds(self, when: tuple[int, int] | None) -> bool:
+        """Whether a loop may go on, or a branch run: see `repeat`."""
+        if when is None:
+            return True
+        place = int(self.table[when[0]])
+        if when[1] < 0:
+            return ctypes.c_int8.from_address(place).value != 0
+        return ctypes.c_int64.from_address(place).value == when[1]
 
     def completed(self) -> int:
         """Steps that the last native segment has run so far."""
@@ -187,6 +198,7 @@ class Program:
                 self.leaf_slots[b.index].append(b.number)
             elif b.kind == "output":
                 self.output_slots[b.index].append(b.number)
+        self.numbered = {b.number: b for b in plan.buffers}
         self.idle: list[Instance] = []
         self._lock = threading.Lock()
 
@@ -240,8 +252,9 @@ class Program:
             native = segments[0]
             done = pool().execute(native.address, steps, native.parallel)
         elif segments:
-            for _ in range(steps):
-                self._walk(segments, instance, leaves, outputs)
+            with np.errstate(all="ignore"):
+                for _ in range(steps):
+                    self._walk(segments, instance, leaves, outputs)
         if instance.status[0]:
             self._raise(instance)
         return done
@@ -255,10 +268,12 @@ class Program:
             elif type(segment) is HostLoop:
                 for entry, source, step in segment.plan.starts:
                     table[entry] = table[source] + step
-                for _ in range(segment.plan.count):
+                done = 0
+                while done < segment.plan.count and instance.holds(segment.plan.when) and not instance.status[0]:
                     self._walk(segment.segments, instance, leaves, outputs)
                     for entry, source, step in segment.plan.moves:
                         table[entry] = table[source] + step
+                    done += 1
             else:
                 self._host(segment, instance, leaves, outputs)
 
@@ -267,26 +282,36 @@ class Program:
         op, operands, result, where = call
         arrays = [self._array(b, instance, leaves, outputs) for b in operands]
         target = self._array(result, instance, leaves, outputs)
+        function = op.numpy
         try:
-            with np.errstate(all="ignore"):
+            if type(function) is np.ufunc and arrays[0].dtype.kind in "fc" and arrays[0].itemsize > 2:
+                function(*arrays, out=target)  # without an array in between
+            else:
                 target[...] = op.evaluate(as_dtype(target.dtype), arrays)
         except np.linalg.LinAlgError as error:
             raise SingularMatrixError(f"{op.name}: {error}\nrecorded at {where}") from None
 
     def _array(self, number: int, instance: Instance, leaves, outputs) -> np.ndarray:
-        plan = next(b for b in self.plan.buffers if b.number == number)
+        """The array over a buffer; those over the program's own memory are kept as long as they do not move."""
+        plan = self.numbered[number]
         if plan.kind == "leaf":
             return leaves[plan.index]
         if plan.kind == "output":
             return outputs[plan.index]
+        place = instance.words_of_table[number]
+        known = instance.arrays.get(number)
+        if known is not None and known[0] == place:
+            return known[1]
         if plan.kind == "entry":
             where = ctypes.c_char * max(plan.bytes, 1)
-            memory: Any = where.from_address(int(instance.table[number]))
+            memory: Any = where.from_address(place)
             raw = np.frombuffer(memory, np.uint8)[: plan.bytes]
-            return raw.view(plan.dtype.numpy).reshape(plan.shape)
-        start = int(instance.table[number]) - address(instance.arena)
-        raw = instance.arena[start : start + plan.bytes]
-        return raw.view(plan.dtype.numpy).reshape(plan.shape)
+        else:
+            start = place - address(instance.arena)
+            raw = instance.arena[start : start + plan.bytes]
+        array = raw.view(plan.dtype.numpy).reshape(plan.shape)
+        instance.arrays[number] = place, array
+        return array
 
     def _raise(self, instance: Instance) -> None:
         number, index, size = int(instance.status[0]) - 1, int(instance.status[1]), int(instance.status[2])

@@ -11,6 +11,7 @@ import math
 from itertools import accumulate
 
 from .canonical import MOVEMENTS, Item
+from .tiling import EXAMPLE_BATCH, SMALL_BATCH
 
 #: operations that cost about as much as writing and reading their result
 CHEAP = frozenset(
@@ -26,6 +27,14 @@ LARGE_BYTES = 512 << 10
 #: operations that making an item again may take
 LONGEST = 24
 HEAVY = frozenset(("bmm", "convolution", "convolution_input_grad", "convolution_weight_grad", "loop"))
+
+
+def example_bytes(item: Item) -> int:
+    """Bytes of an item; a small batch of vectors counts as the usual one, so that it finds the same kernels."""
+    rows = item.shape[0] if item.shape else 1
+    if len(item.shape) == 2 and SMALL_BATCH <= rows < EXAMPLE_BATCH:
+        rows = EXAMPLE_BATCH
+    return rows * math.prod(item.shape[1:]) * item.dtype.itemsize
 
 
 def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
@@ -73,7 +82,7 @@ def _from_what_stays(items: list[Item], time: dict[int, int], kept: set[int]) ->
     found: set[int] = set()
     for item in items:
         wanted = last.get(id(item), 0)
-        large = math.prod(item.shape) * item.dtype.itemsize >= LARGE_BYTES
+        large = example_bytes(item) >= LARGE_BYTES
         if large and item.kind in CHEAP and wanted - time[id(item)] > LATE and id(item) not in found:
             chain = _made_from(item, kept, last, wanted)
             found.update(map(id, chain or ()))
@@ -87,7 +96,7 @@ def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) ->
 
     None if that is not possible.
     """
-    least = math.prod(item.shape) * item.dtype.itemsize // 8
+    least = example_bytes(item) // 8
     chain: list[Item] = []
     seen: set[int] = set()
     stack = [item]
@@ -112,7 +121,7 @@ def _reduces(item: Item) -> bool:
 
 def _is_cheap(item: Item, least: int) -> bool:
     """Whether an item of at least so many bytes is one cheap operation on at most one operand of its size."""
-    size = math.prod(item.shape) * item.dtype.itemsize
+    size = example_bytes(item)
     if item.kind not in CHEAP or item.op is None or size < least:
         return False
     return sum(_stored_bytes(operand) * 8 > size for operand in item.inputs) <= 1
@@ -124,7 +133,7 @@ def _stored_bytes(item: Item) -> int:
         item = item.inputs[0]
     if item.kind in ("full", "scalar", "iota"):
         return 0
-    return math.prod(item.shape) * item.dtype.itemsize
+    return example_bytes(item)
 
 
 def _needed_in_memory(items: list[Item]) -> set[int]:

@@ -1,4 +1,4 @@
-"""Loops as the compiler sees them: sibling results gathered, and which buffers a loop fills.
+"""Loops and branches as the compiler sees them: sibling results gathered, and which buffers they fill.
 
 A carry needs no copying: an iteration reads it where the iteration before has written it. That is one of two places in
 turn; or, if its values are stacked, the rows of the stack. If the reverse sweep wants what an iteration *begins* with,
@@ -8,9 +8,10 @@ the stack has a row more, for the first carry ("history").
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..graph.node import Node
+from ..ops.branch import Branches
 from ..ops.control import Loop
 
 
@@ -83,17 +84,37 @@ class Repeated:
         return Place(("stack", self.stacked.index(node)), (length, *node.shape))
 
 
-def gather(order: Sequence[Node]) -> dict[Node, Repeated]:
-    """The loop of each pending result of a loop in `order`; siblings, and those of extensions, share one."""
-    found: dict[tuple, Repeated] = {}
-    of: dict[Node, Repeated] = {}
+class Chosen:
+    """One choice of a graph with the results that are used: `wanted` are their numbers."""
+
+    def __init__(self, branches: Branches):
+        self.branches = branches
+        self.wanted: list[int] = []
+
+    def want(self, index: int, branches: Branches) -> None:
+        """Note that result `index` is used."""
+        if index not in self.wanted:
+            self.wanted.append(index)
+
+    def settle(self) -> None:
+        """All results are known."""
+
+    def place(self, index: int, branches: Branches) -> Place:
+        """Where result `index` is: in a buffer of its own."""
+        return Place(("final", index), self.branches.outputs[0][index].shape)
+
+
+def gather(order: Sequence[Node]) -> dict[Node, Repeated | Chosen]:
+    """The loop or choice of each pending result of one in `order`; siblings, and those of extensions, share one."""
+    found: dict[tuple, Any] = {}
+    of: dict[Node, Repeated | Chosen] = {}
     for node in order:
         if node.op.joint and node.value is None:
-            loop: Loop = node.op.loop  # type: ignore[attr-defined]
-            key = (id(loop.root), node.inputs)
+            joined: Any = node.op.joined
+            key = (id(joined.root), node.inputs)
             if key not in found:
-                found[key] = Repeated(loop.root)
-            found[key].want(node.op.index, loop)  # type: ignore[attr-defined]
+                found[key] = Chosen(joined) if isinstance(joined, Branches) else Repeated(joined.root)
+            found[key].want(node.op.index, joined)
             of[node] = found[key]
     for repeated in found.values():
         repeated.settle()

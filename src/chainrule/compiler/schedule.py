@@ -1,4 +1,4 @@
-"""Order, threads and memory: from kernels to regions of tasks, and buffers to offsets in one arena.
+"""Order and threads: from kernels to regions of tasks.
 
 A *task* is a list of kernels that run one after another on a chunk of rows: a kernel joins the task of another if row
 r of its work needs row r of the other's result only, so that a chunk passes through a whole chain while it is in cache
@@ -13,12 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-import numpy as np
-
+from .arena import plan_arena
 from .in_place import scatter_into_state
 from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
-from .sharing import replaced_by_results, shared_places
+from .sharing import replaced_by_results
 from .sinking import sink
 from .touched import walk_touched_rows
 
@@ -31,9 +30,6 @@ CHUNK_BYTES = 192 << 10
 #: a product with a right operand of more bytes wants as many rows in a chunk; a chain in which that many rows hand
 #: more bytes from kernel to kernel is cut before the product
 LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
-ALIGNMENT = 64
-#: bytes of an arena from which on other orders of placing buffers are tried
-LARGE_ARENA = 1 << 20
 
 
 @dataclass(slots=True)
@@ -57,7 +53,7 @@ def step_cost(step: Step) -> float:
     """Estimated nanoseconds of a kernel on one thread."""
     kernel = step.kernel
     if step.loop is not None:
-        return step.loop.count * sum(step_cost(inner) for inner in step.loop.body.steps)
+        return step.loop.times * sum(step_cost(inner) for inner in step.loop.body.steps)
     if kernel is None:
         return 1e4
     elements = 1
@@ -104,17 +100,14 @@ class Schedule:
         for step in self.steps:
             if step.loop is not None:
                 step.loop.schedule = Schedule(step.loop.body, {}, threads)
-                step.loop.workspace.bytes = step.loop.schedule.arena_bytes
+                step.loop.workspace.bytes = step.loop.schedule.arena.bytes
         self.regions: list[Region] = []
         self._form_regions()
         arena = {b.number: b.bytes for b in self.buffers if b.kind == "arena"}
         sink(self.regions, self.steps, self._predecessors, arena)
         self._share(threads)
         self._replace_by_results()
-        self.arena_bytes = 0
-        self.offsets: dict[int, int] = {}
-        self.total_bytes = 0
-        self._plan_memory()
+        self.arena = plan_arena(self.regions, [b for b in self.buffers if b.number in lowering.own])
 
     # --- dependencies -----------------------------------------------------------------------------
 
@@ -236,7 +229,7 @@ class Schedule:
                     reach[other] |= added
 
     def _guard_state(self) -> None:
-        """Let every index check be over before state is overwritten, so that a step that fails has changed nothing."""
+        """Let what may fail be over before state is overwritten, so that a step that fails has changed nothing."""
         checking = {n for n, step in enumerate(self.steps) if _checks(step)}
         if not checking:
             return
@@ -452,76 +445,13 @@ class Schedule:
         for old, new in replaced_by_results(self.regions, arena, results).items():
             self._rename(numbered[old], numbered[new], list(range(len(self.steps))))
 
-    def _plan_memory(self) -> None:
-        """Offsets in the arena: buffers whose lives do not overlap share memory.
-
-        First fit, large ones first; for a large arena those that live long, or begin early, first where that is better.
-        """
-        first: dict[int, int] = {}
-        last: dict[int, int] = {}
-        time = 0
-        for region in self.regions:
-            for task in region.tasks:
-                for step in task.steps:
-                    for number in step.reads | step.writes:
-                        first.setdefault(number, time)
-                        last[number] = time
-                if not region.parallel and len(task.steps) > 0:
-                    time += 1
-            time += 1
-        own = self.lowering.own
-        arena = [b for b in self.buffers if b.kind == "arena" and b.number in first and b.number in own]
-        self.total_bytes = sum(b.bytes for b in arena)
-        shared = shared_places(self.regions, {b.number: b for b in arena})
-        arena = [b for b in arena if b.number not in shared]
-        spans = {b.number: (first[b.number], last[b.number]) for b in arena}
-        self.offsets, self.arena_bytes = _placed(sorted(arena, key=lambda b: (-b.bytes, b.number)), spans)
-        if self.arena_bytes >= LARGE_ARENA:
-            others = (
-                sorted(arena, key=lambda b: (spans[b.number][0] - spans[b.number][1], -b.bytes, b.number)),
-                sorted(arena, key=lambda b: (spans[b.number], -b.bytes, b.number)),
-                sorted(arena, key=lambda b: (-b.bytes * (1 + spans[b.number][1] - spans[b.number][0]), b.number)),
-            )
-            for order in others:
-                offsets, size = _placed(order, spans)
-                if size < self.arena_bytes:
-                    self.offsets, self.arena_bytes = offsets, size
-        self.offsets.update({number: self.offsets[home] for number, home in shared.items()})
-
-
-def _placed(order: list[Buffer], spans: dict[int, tuple[int, int]]) -> tuple[dict[int, int], int]:
-    """Offsets of buffers that are placed one after another, each at the lowest place that is free while it lives."""
-    lives = np.empty((4, len(order)), np.int64)  # first use, last use, offset and end of the buffers placed so far
-    offsets: dict[int, int] = {}
-    total = 0
-    for count, buffer in enumerate(order):
-        size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
-        begin, end = spans[buffer.number]
-        placed = lives[:, :count]
-        taken = placed[2:, (placed[0] <= end) & (placed[1] >= begin)]
-        offset = _first_gap(taken[:, np.argsort(taken[0])], size)
-        lives[:, count] = (begin, end, offset, offset + size)
-        offsets[buffer.number] = offset
-        total = max(total, offset + size)
-    return offsets, total
-
-
-def _first_gap(taken: np.ndarray, size: int) -> int:
-    """The lowest offset at which `size` bytes are free, given (offsets, ends) in the order of offsets."""
-    if not taken.shape[1]:
-        return 0
-    ends = np.maximum.accumulate(taken[1])
-    fits = np.flatnonzero(taken[0] - np.concatenate(([0], ends[:-1])) >= size)
-    if len(fits):
-        return int(ends[fits[0] - 1]) if fits[0] else 0
-    return int(ends[-1])
-
-
 def _checks(step: Step) -> bool:
-    """Whether the step may report an index that is out of range."""
+    """Whether the step may fail: by an index that is out of range, or a matrix that is singular."""
     kernel = step.kernel
+    if kernel is None and step.loop is not None:  # a loop that may never end should be one that Ctrl-C can end
+        return step.loop.endless or any(_checks(inner) for inner in step.loop.body.steps)
     if kernel is None:
-        return step.loop is not None and any(_checks(inner) for inner in step.loop.body.steps)
+        return step.host is not None and step.host[0].family == "matrix"
     codes = (*kernel.body.code, *kernel.inner.code)
     if kernel.kind == "rows":
         return kernel.static[1]

@@ -9,6 +9,7 @@ replaces it, so that a chunk of rows that leaves the cache is written once.
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,18 +34,21 @@ def shared_places(regions: list[Region], buffers: dict[int, Buffer]) -> dict[int
                         first.setdefault(b, position)
                         last[b] = position
                         rows[b] = step.row_elements[b] * buffers[b].dtype.itemsize
-            # (bytes, of a row) -> (last use, first buffer, last buffer)
+            # (bytes, of a row) -> heap of (last use, first buffer, last buffer)
             free: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
             for b in sorted(first, key=lambda b: (first[b], b)):
                 known = free.setdefault((buffers[b].bytes, rows[b]), [])
                 begin = first[b]
                 step = task.steps[begin]
-                fitting = [f for f in known if f[0] < begin or (f[0] == begin and _replaces(step, f[2], b))]
-                found = min(fitting, default=None)
-                if found is not None:
-                    known.remove(found)
-                    place[b] = found[1]
-                known.append((last[b], place.get(b, b), b))
+                skipped = []
+                while known and known[0][0] <= begin:
+                    found = heappop(known)
+                    if found[0] < begin or _replaces(step, found[2], b):
+                        place[b] = found[1]
+                        break
+                    skipped.append(found)
+                for entry in (*skipped, (last[b], place.get(b, b), b)):
+                    heappush(known, entry)
     return place
 
 

@@ -41,3 +41,8 @@ def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple
         step *= size
         left //= size
     return tuple(reversed(result))
+
+
+def walking_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
+    """The axes of `shape` in the order in which memory with these strides is walked; axis 0 stays the first."""
+    return [*range(min(1, len(shape))), *sorted(range(1, len(shape)), key=lambda a: (-strides[a], a))]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
-from .kernel import Tiling
+from .kernel import SHORT_CHAIN, Tiling
 
 #: bytes of a panel of b that stay in the second-level cache while tiles pass over it
 PANEL_BYTES = 256 << 10
@@ -18,6 +18,8 @@ PANEL_BYTES = 256 << 10
 TILES_PER_PANEL = 4
 #: an extent of axis 0 that counts as small, and what stands for others and for the terms of a long matrix product
 SMALL_BATCH, EXAMPLE_BATCH, EXAMPLE_TERMS = 16, 128, 256
+#: vectors of a tile whose chains are short
+SHORT_TILE = 16
 #: widths of panels, in vectors
 WIDTHS = (4, 3, 2, 1, 8, 6)
 
@@ -39,6 +41,8 @@ def tile_and_panels(
         panels = split_panels(vectors, width)
         widest = max(panels)
         limit = (registers - widest - 1) // widest
+        if terms <= SHORT_CHAIN:
+            limit = min(limit, SHORT_TILE // widest)
         if limit < 1:
             continue
         for tile in _tiles(extents, free, min(limit, 28)):

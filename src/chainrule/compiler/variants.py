@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from .kernel import Kernel, Tiling, summed_extents
-from .plan import CallPlan, LoopPlan, Plan, RegionPlan, TaskPlan, kernel_key
+from .plan import CallPlan, Plan, RegionPlan, TaskPlan, kernel_key
 from .tiling import WIDTHS, _cycles, split_panels
 
 #: variants of a kernel that are worth timing, its own included
@@ -119,7 +119,7 @@ def rebuilt(
         loop = None
         if old.loop is not None:
             inside = [region_of(inner) for inner in old.loop.regions]
-            loop = LoopPlan(old.loop.count, inside, old.loop.starts, old.loop.moves)
+            loop = replace(old.loop, regions=inside)
         return RegionPlan(other.parallel, tasks, loop)
 
     made.regions = [region_of(old) for old in plan.regions]

@@ -167,12 +167,13 @@ class Views:
         """The axes of an item in memory: that of its operands, if one of them is not in row-major order."""
         rank = len(item.shape)
         rows = tuple(range(rank))
-        if rank < 3 or item.index in self._fixed or item.kind in ROW_MAJOR or item.kind in UNBUFFERED:
+        image = item.kind == "copy" and item.index in self._padding  # a leaf, for a convolution
+        if rank < 3 or item.index in self._fixed or (item.kind in ROW_MAJOR and not image) or item.kind in UNBUFFERED:
             return rows
-        if item.kind in CONVOLUTIONS:
+        if item.kind in CONVOLUTIONS or image:
             return (0, *range(2, rank), 1)
-        if item.kind == "convolution_weight_grad":  # parts that a sum follows keep the channels that are vectors last
-            return (0, *range(2, rank), 1) if item.shape[0] > 1 else rows
+        if item.kind == "convolution_weight_grad":  # the channels that are vectors stay last
+            return (0, *range(2, rank), 1)
         axes = getattr(item.op, "axes", None)
         kept = rows
         if item.op is not None and item.op.family == "reduction":

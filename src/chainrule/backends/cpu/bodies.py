@@ -8,8 +8,11 @@ from types import MappingProxyType
 from ...compiler.kernel import SCALARS, STATUS, Body
 from ...dtypes import DType, float32, float64, int64
 from ..base import Value
-from .emit import Function, Int, llvm_type, memory_type
+from .emit import LINE, Function, Int, llvm_type, memory_type
 from .scalar import LLVMScalarBuilder
+
+#: lines of a row that are asked for before it is read; the rest of a longer one follows by itself
+MOST_LINES = 8
 
 
 class Point:
@@ -256,6 +259,24 @@ class BodyCode:
                 stack += [instruction[1]] if instruction[0] == "check" else []
                 stack += [instruction[2]] if instruction[0] == "take" else []
         return sorted(wanted)
+
+    def fetch_ahead(self, point: Point, axis: int, index: Int) -> None:
+        """Ask for the rows that takes will read at `index` along `axis`, which nothing else tells the cache."""
+        f = self.function
+        size = f.size(self.vector)
+        for _, access, place, number in (i for i in self.body.code if i[0] == "take" and self.invariant[i[2]]):
+            source = self.body.code[place]
+            if source[0] == "check":
+                source = self.body.code[source[1]]
+            if source[0] != "load" or not isinstance(size, int) or f.stride(access, self.vector) != 1:
+                continue
+            there = point.moved(axis, index, self.body)
+            row = f.load(there.pointer(source[1]), f.kernel.accesses[source[1]].dtype, 0, 1)
+            start = f.mul(f.builder(1).cast(row, int64).ref, f.extra(number + 2))
+            dtype = f.kernel.accesses[access].dtype
+            line = LINE // dtype.itemsize
+            for first in range(0, min(size, MOST_LINES * line), line):
+                f.prefetch(f.advance(there.pointer(access), dtype, f.add(start, first)))
 
     def _load_row(self, number: int, instruction: tuple, point: Point) -> Value:
         f = self.function

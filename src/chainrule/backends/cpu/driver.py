@@ -13,9 +13,12 @@ Region    0 ``tasks*``, 1 ``num_tasks``, 2 ``total_chunks`` (sum over the tasks)
           4 ``best`` (start with 0: the driver keeps the best time of the shared region here); chunks of a parallel
           region must not depend on each other. For a loop 0 is ``loop*`` and 3 is 2
 Loop      0 ``count``, 1 ``regions*``, 2 ``num_regions``, 3 ``starts*``, 4 ``num_starts``, 5 ``moves*``,
-          6 ``num_moves``, 7 ``polls`` (0 or 1). A start or move is ``entry``, ``source``, ``bytes``:
-          ``ptrs[entry] = ptrs[source] + bytes``, in order, before the loop and after each iteration. A loop that
-          polls lets Python handle signals from time to time, and if a handler raises, the step ends with status -1
+          6 ``num_moves``, 7 ``polls`` (0 or 1), 8 ``entry``, 9 ``number``. A start or move is ``entry``, ``source``,
+          ``bytes``: ``ptrs[entry] = ptrs[source] + bytes``, in order, before the loop and after each iteration. A loop
+          that polls lets Python handle signals from time to time, and if a handler raises, the step ends with status
+          -1. Unless word 8 is negative there is a condition, read before each iteration by the thread that runs the
+          program, when all others have finished the one before: the byte at ``ptrs[entry]`` is not 0 if ``number`` is
+          negative, else the word there is ``number``
 Advance   0 ``ptr_index``, 1 ``stride_bytes``: after each step ``ptrs[ptr_index] += stride_bytes``
 Program   0 ``regions*``, 1 ``num_regions``, 2 ``advances*``, 3 ``num_advances``, 4 ``ptrs*``, 5 ``status*``,
           6 ``completed``, 7 ``step_ticks`` (both start with 0 and are the driver's). ``completed`` counts the steps
@@ -97,12 +100,14 @@ def load(code: bytes | None = None) -> Driver:
 TaskSpec = tuple[Sequence[tuple[int, int]], int, int]
 #: the word ``parallel`` of a region that is a loop
 LOOP = 2
+#: the condition of a loop that has none
+ALWAYS = (-1, 0)
 
 
 class Loop(NamedTuple):
     """A region that runs others `times` times; `starts` and `moves` are triples ``(entry, source, bytes)``.
 
-    `polls`: whether a signal may end it, which leaves the step half done.
+    `polls`: whether a signal may end it, which leaves the step half done. `when`: the entry and number of a condition.
     """
 
     times: int
@@ -110,6 +115,7 @@ class Loop(NamedTuple):
     starts: Sequence[tuple[int, int, int]]
     moves: Sequence[tuple[int, int, int]]
     polls: bool = False
+    when: tuple[int, int] = ALWAYS
 
 
 Region = tuple[bool, Sequence[TaskSpec]] | Loop
@@ -188,6 +194,7 @@ class _Layout:
                 counts = (len(region.regions), len(region.starts), len(region.moves))
                 loop = self.add(
                     [region.times, inside, counts[0], starts, counts[1], moves, counts[2], int(region.polls)]
+                    + [*region.when]
                 )
                 self.pointers += [loop + 1, loop + 3, loop + 5]
                 self.words[place : place + 4] = [loop, 0, 0, LOOP]

@@ -468,6 +468,10 @@ entry:
   %block.at = getelementptr i64, ptr %control, i64 {BLOCK_TICKS}
   %status.at = getelementptr i64, ptr %program, i64 5
   %status = load ptr, ptr %status.at
+  %when.at = getelementptr i64, ptr %loop, i64 8
+  %when = load i64, ptr %when.at
+  %number.at = getelementptr i64, ptr %loop, i64 9
+  %number = load i64, ptr %number.at
   %start = {NOW}
   call void @set_entries(ptr %program, ptr %starts, i64 %num.starts)
   br label %head
@@ -477,7 +481,9 @@ head:
   %more = icmp slt i64 %i, %count
   %code = load i64, ptr %status
   %fine = icmp eq i64 %code, 0
-  %go = and i1 %more, %fine
+  %wished = call i1 @holds(ptr %program, i64 %when, i64 %number)
+  %may = and i1 %more, %fine
+  %go = and i1 %may, %wished
   br i1 %go, label %body, label %exit
 body:
   call void @run_regions(ptr %program, ptr %regions, i64 %num, ptr %control, i64 %threads.wanted, i1 %pool)
@@ -499,6 +505,30 @@ interrupted:                                      ; the step has changed nothing
   br label %head
 exit:
   ret void
+}
+
+; The condition of a loop; true if there is none.
+define internal i1 @holds(ptr %program, i64 %when, i64 %number) {
+entry:
+  %always = icmp slt i64 %when, 0
+  br i1 %always, label %yes, label %look
+look:
+  %ptrs.at = getelementptr i64, ptr %program, i64 4
+  %ptrs = load ptr, ptr %ptrs.at
+  %place.at = getelementptr i64, ptr %ptrs, i64 %when
+  %place = load ptr, ptr %place.at
+  %is.flag = icmp slt i64 %number, 0
+  br i1 %is.flag, label %flag, label %word
+flag:
+  %byte = load i8, ptr %place
+  %set = icmp ne i8 %byte, 0
+  ret i1 %set
+word:
+  %found = load i64, ptr %place
+  %same = icmp eq i64 %found, %number
+  ret i1 %same
+yes:
+  ret i1 true
 }
 
 ; Let Python handle the signals that came in; whether a handler raised an exception, which the caller raises then.

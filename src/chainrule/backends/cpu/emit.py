@@ -17,6 +17,8 @@ from .scalar import element_type as llvm_type
 from .toolchain import Target
 
 Int = int | str
+#: bytes of a cache line
+LINE = 64
 
 
 def memory_type(dtype: DType) -> str:
@@ -181,6 +183,11 @@ class Function:
             return pointer
         return self.let(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {elements}", "p")
 
+    def prefetch(self, pointer: str, write: bool = False) -> None:
+        """Ask for a cache line that will be read, or written, soon; any address will do."""
+        self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 3, i32 1)")
+
     # --- control flow -----------------------------------------------------------------------------
 
     @contextmanager
@@ -263,18 +270,45 @@ class Function:
             return Value(self.splat(raw, llvm_type(dtype), width), dtype)
         if stride == 1:
             raw = self.load_raw(pointer, dtype, width, mask)
-        elif self._interleaved(stride, dtype, width, mask):
+        elif mask is None and self.interleaved(stride, dtype, width):
             raw = self._load_interleaved(pointer, dtype, int(stride), width)
         else:
             raw = self.gather(self._vector_pointers(pointer, kind, stride, width), dtype, width, mask)
         return Value(self.from_memory(raw, dtype, width), dtype)
 
-    def _interleaved(self, stride: Int, dtype: DType, width: int, mask: str | None) -> bool:
+    def interleaved(self, stride: Int, dtype: DType, width: int) -> bool:
         """Whether elements a few places apart are better had by whole vectors and shuffles than one by one."""
         return (
-            isinstance(stride, int) and 2 <= stride <= 4 and mask is None and width == 16
+            isinstance(stride, int) and 2 <= stride <= 4 and width == 16
             and dtype.itemsize == 4 and self.target.vector_bits >= 512
         )  # fmt: skip
+
+    def load_rows(self, pointer: str, dtype: DType, length: int, width: int) -> list[Value]:
+        """`width` rows of `length` elements each, one behind the other: for every place in a row a vector."""
+        parts = [self.load_raw(self.advance(pointer, dtype, part * width), dtype, width) for part in range(length)]
+        found = []
+        for place in range(length):
+            wanted = [divmod(row * length + place, width) for row in range(width)]
+            found.append(Value(self._picked(parts, dtype, wanted, width), dtype))
+        return found
+
+    def store_rows(self, values: Sequence[Value], pointer: str, width: int) -> None:
+        """Write `width` rows one behind the other, given a vector for every place in a row."""
+        dtype, length = values[0].dtype, len(values)
+        parts = [value.ref for value in values]
+        for part in range(length):
+            wanted = [divmod(part * width + lane, length)[::-1] for lane in range(width)]
+            raw = self._picked(parts, dtype, wanted, width)
+            self.store_raw(raw, self.advance(pointer, dtype, part * width), dtype, width)
+
+    def _picked(self, parts: Sequence[str], dtype: DType, wanted: Sequence[tuple[int, int]], width: int) -> str:
+        """A vector whose lanes are (part, lane) of several vectors."""
+        vector = f"<{width} x {memory_type(dtype)}>"
+        result = "poison"
+        for number, part in enumerate(parts):
+            lanes = (f"i32 {width + lane if source == number else n}" for n, (source, lane) in enumerate(wanted))
+            result = self.let(f"shufflevector {vector} {result}, {vector} {part}, <{width} x i32> <{', '.join(lanes)}>")
+        return result
 
     def _load_interleaved(self, pointer: str, dtype: DType, stride: int, width: int) -> str:
         """Every `stride`-th of the elements that as many vectors hold; nothing behind the last one is touched."""
@@ -361,7 +395,7 @@ class Function:
         if stride == 1:
             self.store_raw(raw, pointer, dtype, width, mask)
             return
-        if self._interleaved(stride, dtype, width, mask):
+        if mask is None and self.interleaved(stride, dtype, width):
             self._store_interleaved(raw, pointer, dtype, int(stride), width)
             return
         suffix = _suffix(dtype, width)

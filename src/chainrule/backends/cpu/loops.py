@@ -19,6 +19,8 @@ from .extremes import extreme_lanes
 
 #: vectors that one loop over a reduced axis carries, by the bits of a vector register: many, then fewer of the rest
 TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
+#: rows after which what a gather reads now will be needed
+ROWS_AHEAD = 8
 #: blocks of one sum that are walked at once, and instructions of an element up to which that pays
 BLOCKS, LIGHT = 4, 4
 
@@ -40,6 +42,8 @@ def emit_map(f: Function) -> None:
             return
         begin, end = axis_range(f, axes[depth])
         with f.loop(begin, end) as loop:
+            if depth == len(axes) - 1:
+                code.fetch_ahead(point, axes[depth], f.minimum(f.add(loop.index, ROWS_AHEAD), f.sub(end, 1)))
             nest(depth + 1, point.moved(axes[depth], loop.index, kernel.body))
 
     nest(0, Point.start(f, kernel.body, LANES))
@@ -186,12 +190,71 @@ class Walk:
         return result
 
 
-def _element(f: Function, walk: Walk, point: Point, index: Int, place: Sequence[Int]) -> Value:
+class Rows:
+    """The elements of short rows that lie one behind the other, a vector's worth of rows at once.
+
+    Instead of being picked from memory for each place of a row, they are read and written in whole vectors.
+    """
+
+    def __init__(self, f: Function, point: Point, length: int, accesses: set[int]):
+        self.f = f
+        self.point = point
+        self.length = length
+        self.accesses = accesses
+        self.read: dict[int, list[Value]] = {}
+        self.written: dict[int, list[Value]] = {}
+
+    @classmethod
+    def of(cls, f: Function, point: Point, length: int) -> Rows | None:
+        """The rows that begin at `point`, if some operands have such."""
+        kernel = f.kernel
+        first = kernel.static[1]
+        if point.mask is not None or len(kernel.sizes) != first + 1:
+            return None
+        found = set()
+        for number, access in enumerate(kernel.accesses):
+            strides = access.strides
+            if strides[first] == 1 and strides[kernel.vector] == length and f.interleaved(length, access.dtype, LANES):
+                found.add(number)
+        return cls(f, point, length, found) if found else None
+
+    def given(self, index: int) -> dict[int, Value]:
+        """The values of the loads from such rows at place `index`, by instruction."""
+        found = {}
+        for number, instruction in enumerate(self.f.kernel.inner.code):
+            if instruction[0] == "load" and instruction[1] in self.accesses:
+                access = instruction[1]
+                if access not in self.read:
+                    dtype = self.f.kernel.accesses[access].dtype
+                    self.read[access] = self.f.load_rows(self.point.pointer(access), dtype, self.length, LANES)
+                found[number] = self.read[access][index]
+        return found
+
+    def keep(self, values: dict[int, Value]) -> None:
+        """Note what is stored to such rows."""
+        for value, access in self.f.kernel.inner.stores:
+            if access in self.accesses:
+                self.written.setdefault(access, []).append(values[value])
+
+    def finish(self) -> None:
+        """Write what was noted."""
+        for access, values in self.written.items():
+            self.f.store_rows(values, self.point.pointer(access), LANES)
+
+
+def _element(
+    f: Function, walk: Walk, point: Point, index: Int, place: Sequence[Int], rows: Rows | None = None
+) -> Value:
     """What goes into the reduction at one of its elements."""
     here = walk.at(point, index, place)
     code = BodyCode(f, f.kernel.inner, f.kernel.vector)
     code.hoist(here)
-    return code.run(here)[f.kernel.static[4]]
+    if rows is None:
+        return code.run(here)[f.kernel.static[4]]
+    assert isinstance(index, int)
+    values = code.run(here, given=rows.given(index), skip=rows.accesses)
+    rows.keep(values)
+    return values[f.kernel.static[4]]
 
 
 def _spread_lanes(f: Function, pairs: list[tuple[Point, Point]]) -> None:
@@ -359,18 +422,22 @@ def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     vector = builder.llvm_type(dtype)
     walk = Walk(f)
 
-    def step(index: Int, place: Sequence[Int], totals: list[str]) -> list[str]:
+    def step(index: Int, place: Sequence[Int], totals: list[str], rows: Sequence[Rows | None] = ()) -> list[str]:
         return [
-            combine(builder, name, Value(total, dtype), _element(f, walk, inner, index, place)).ref
-            for (inner, _), total in zip(pairs, totals)
+            combine(builder, name, Value(total, dtype), _element(f, walk, inner, index, place, whole)).ref
+            for (inner, _), total, whole in zip(pairs, totals, rows or [None] * len(pairs))
         ]
 
     totals = [start.ref] * len(pairs)
     if isinstance(length, int):
         place = walk.start
+        rows = [Rows.of(f, inner, length) for inner, _ in pairs]
         for index in range(length):
-            totals = step(index, place, totals)
+            totals = step(index, place, totals, rows)
             place = walk.after(place)
+        for whole in rows:
+            if whole is not None:
+                whole.finish()
     else:
         carried = [(vector, total) for total in totals]
         count, block = len(carried), f.extra(1)

@@ -19,11 +19,11 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from ...compiler.kernel import TRANSCENDENTAL, Body, Tiling
+from ...compiler.kernel import SHORT_CHAIN, TRANSCENDENTAL, Body, Tiling
 from ..base import Value
 from .bodies import BodyCode, Point
 from .contract_half import multiply_pairs
-from .emit import Function, Int
+from .emit import LINE, Function, Int
 from .emit import llvm_type as element_type
 from .loops import axis_range
 
@@ -31,6 +31,8 @@ from .loops import axis_range
 UNROLLED = 8
 #: operations of an epilogue that are written out for all vectors of a tile, at most
 LIGHT = 192
+#: terms of a chain from which on it pays to fetch what the epilogue needs beforehand
+LEAST_TERMS = 64
 
 
 class Nest:
@@ -186,6 +188,8 @@ class Nest:
         along = self.f.kernel.accesses[0].strides[self.axis_n]
         if along:
             a = f.advance(a, self.dtype, f.mul(along, column))
+        if self.partial is None:
+            self._prefetch(point, column, masks, extents, None if written is None else written[0])
         zero = f.builder(self.lanes).const(0, self.dtype).ref
         chain = _Chain(self, offsets, masks, along)
         if self.tiling.blocks != "inside":
@@ -201,6 +205,27 @@ class Nest:
                 kept = f.let(f"select i1 {inside[0]}, {self.vector} {total}, {self.vector} {both}")
                 f.line(f"store {self.vector} {kept}, ptr {place}, align {self._bytes()}")
         self._rows(point, None, None, column, masks, extents, written)
+
+    def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
+        """Ask for what the epilogue will read and write before the chain, which takes as long as memory does."""
+        f, body = self.f, self.f.kernel.body
+        if math.prod(extent or LEAST_TERMS for extent in self.tiling.reduced) < LEAST_TERMS:
+            return
+        if top is not None:
+            point = point.moved(0, top, body)
+        point = point.moved(self.axis_n, column, body)
+        used = {i[1]: False for i in body.code if i[0] == "load"} | {access: True for _, access in body.stores}
+        for access, written in used.items():
+            strides = f.kernel.accesses[access].strides
+            if strides[self.axis_n] != 1 or not any(s for s, n in zip(strides, extents) if n > 1):
+                continue
+            dtype = f.kernel.accesses[access].dtype
+            apart = max(LINE // (dtype.itemsize * self.lanes), 1)
+            for place in itertools.product(*(range(n) for n in extents)):
+                row = sum(index * stride for index, stride in zip(place, strides))
+                for j in range(0, len(masks), apart):
+                    here = f.advance(point.pointer(access), dtype, row + j * self.lanes)
+                    f.prefetch(here, written)
 
     def _static(self, access: int, axis: int) -> int:
         return self.f.kernel.accesses[access].strides[axis]
@@ -252,7 +277,7 @@ class Nest:
             return False
         kinds = [i[0] for i in body.code]
         hard = any(i[0] == "op" and i[1].name in TRANSCENDENTAL for i in body.code)
-        simple = all(kind in ("load", "scalar", "const", "op", "anchor") for kind in kinds)
+        simple = all(kind in ("load", "scalar", "const", "index", "op", "anchor") for kind in kinds)
         return simple and not hard and kinds.count("op") * vectors <= LIGHT
 
     def _light_epilogue(self, point: Point, column: Int, masks, places, totals: list[str]) -> None:
@@ -287,7 +312,7 @@ class Nest:
         result: list[bool] = []
         for instruction in body.code:
             kind = instruction[0]
-            if kind == "load":
+            if kind in ("load", "index"):
                 result.append(not any(self._static(instruction[1], axis) for axis in moving))
             elif kind == "op":
                 result.append(all(result[n] for n in instruction[2]))
@@ -445,8 +470,9 @@ class _Chain:
 
         first, last = span
         behind = nest.tiling.reduced[number + 1 :]
-        small = math.prod(extent or UNROLLED + 1 for extent in behind)
-        if isinstance(first, int) and isinstance(last, int) and (last - first) * small <= UNROLLED:
+        small = math.prod(extent or SHORT_CHAIN + 1 for extent in behind)
+        most = SHORT_CHAIN if number == nest.tiling.first else UNROLLED
+        if isinstance(first, int) and isinstance(last, int) and (last - first) * small <= most:
             for index in range(first, last):
                 totals = at(index, totals)
             return totals

@@ -1,0 +1,128 @@
+"""From matrix products to contraction kernels, and to copies of right operands in panels of vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..dtypes import DType
+from .elements import Bodies, shift_accesses
+from .grouping import Group
+from .kernel import Access, Body, Kernel
+from .tiling import tiling
+from .trees import contraction_block
+from .views import contiguous
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+#: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
+LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
+#: elements of an operand from which on packing goes through transposed blocks
+TRANSPOSED = 16384
+
+
+def lower_product(lowering: Lowering, group: Group) -> None:
+    """Add the kernel of a matrix product, with what follows it."""
+    item = group.anchor
+    assert item is not None
+    a, b = item.inputs
+    if 0 in item.shape:
+        return
+    batched = len(item.shape) == 3
+    view_a, view_b = lowering.views[a], lowering.views[b]
+    lead_a, lead_b = (view_a.strides[:1], view_b.strides[:1]) if batched else ((), ())
+    m, n, k = item.shape[-2], item.shape[-1], a.shape[-1]
+    a_m, a_k = view_a.strides[-2:]
+    b_k, b_n = view_b.strides[-2:]
+    itemsize = item.dtype.itemsize
+    lanes = lowering.tiles.lanes(itemsize)
+    swapped = a_m == 1 and m >= lanes and (n < lanes // 2 or (b_n != 1 and n < lanes)) and n < m
+    if swapped:
+        view_a, view_b, lead_a, lead_b = view_b, view_a, lead_b, lead_a
+        m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
+    bodies = Bodies(lowering, item.shape, [k, k, contraction_block(k)])
+    vectors = -(-n // lanes)
+    packed = n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
+    source, offset_b, step = lowering.buffer(view_b.base).number, view_b.offset, 1
+    if packed:
+        source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
+        offset_b, b_k, step = 0, lanes, k * lanes
+        lead_b = (vectors * k * lanes,) if batched else ()
+    axes = (0, 1, 2) if batched else (0, 1)
+    body, _ = bodies.body(group.items, item, list(axes), lowering.stored)
+    if swapped:
+        for access in bodies.accesses:
+            access.strides = (*access.strides[:-2], access.strides[-1], access.strides[-2])
+    operands = [
+        Access(lowering.buffer(view_a.base).number, item.dtype, view_a.offset, (*lead_a, a_m, 0, a_k)),
+        Access(source, item.dtype, offset_b, (*lead_b, 0, step, b_k)),
+    ]
+    sizes = (*item.shape[:-2], m, n)
+    static = tiling(
+        lowering.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
+        fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed,
+    )  # fmt: skip
+    if static.blocks == "outside":
+        partial = lowering.new_buffer("arena", item.dtype, sizes)
+        operands.append(Access(partial.number, item.dtype, 0, contiguous(sizes)))
+    shift_accesses(body, len(operands))
+    accesses = operands + bodies.accesses
+    kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static)
+    lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, lowering.label([item, *group.items]))
+
+
+def lower_generic_product(lowering: Lowering, group: Group) -> None:
+    """A generic contraction: one function for every product, whose result is only stored."""
+    item = group.anchor
+    assert item is not None
+    a, b = item.inputs
+    if 0 in item.shape:
+        return
+    batched = len(item.shape) == 3
+    view_a, view_b = lowering.views[a], lowering.views[b]
+    n, k = item.shape[-1], a.shape[-1]
+    lanes = lowering.tiles.lanes(item.dtype.itemsize)
+    rows, panels = lowering.tiles.tile(item.dtype.itemsize, 0, item.shape[-2])
+    b_k, b_n = view_b.strides[-2:]
+    source, offset, lead, vector = lowering.buffer(view_b.base).number, view_b.offset, view_b.strides[:-2], lanes
+    if b_n != 1 and n > 1:
+        source = lowering.pack(item.dtype, source, offset, lead, (b_k, b_n), k, n, lanes, item.shape)
+        vectors = -(-n // lanes)
+        offset, vector, b_k = 0, k * lanes, lanes
+        lead = (vectors * k * lanes,) if batched else ()
+    a_m, a_k = view_a.strides[-2:]
+    accesses = [
+        Access(lowering.buffer(view_a.base).number, item.dtype, view_a.offset, (*view_a.strides[:-2], a_m, 0, a_k)),
+        Access(source, item.dtype, offset, (*lead, 0, vector, b_k)),
+        Access(lowering.buffer(item).number, item.dtype, lowering.views[item].offset, lowering.views[item].strides),
+    ]
+    static = (batched, lanes, rows, panels, True, True, 0)
+    extra = (k, contraction_block(k))
+    axis_n = len(item.shape) - 1
+    kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
+    lowering.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
+
+
+def pack_operand(
+    lowering: Lowering, dtype: DType, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape
+) -> int:
+    """A kernel that copies b into panels of vectors, one for all products with b; returns the buffer's number."""
+    key = (source, offset, lead, strides, k, n, lanes, shape[:-2])
+    if key in lowering.packed:
+        return lowering.packed[key]
+    vectors = -(-n // lanes)
+    outer = shape[:-2]
+    packed = lowering.new_buffer("arena", dtype, (*outer, vectors, k, lanes))
+    b_k, b_n = strides
+    accesses = [
+        Access(source, dtype, offset, (*lead, lanes * b_n, b_k, b_n)),
+        Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
+    ]
+    # Transposing blocks of registers is fast to run and slow to compile: for operands where it matters.
+    blocks = b_k == 1 and n * k >= (TRANSPOSED if lowering.baked else 4 * TRANSPOSED)
+    static = (bool(outer), lanes, blocks)
+    sizes = (*outer, vectors, k)
+    kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=lowering.baked)
+    lowering.add(kernel, 0, "pack")
+    lowering.packed[key] = packed.number
+    return packed.number
