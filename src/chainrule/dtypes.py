@@ -1,6 +1,7 @@
 """Element types, and the Array API's rules for combining them.
 
 float16 and bfloat16 are types of storage: arithmetic on them runs in float32 and every result is rounded to the type.
+complex64 and complex128 are pairs of float32 and float64; what computes with them is NumPy.
 NumPy has no bfloat16. Its arrays here have a NumPy dtype of one field over 16-bit words, so that they are told apart
 from uint16 wherever an array is asked for its dtype, and so that NumPy refuses to calculate with the bit patterns.
 """
@@ -16,7 +17,8 @@ class DType:
     """An element type: ``float32``, ``int64``, ``bool`` and so on; compared by identity.
 
     Attributes: ``name``; ``numpy``, the NumPy dtype of its arrays; ``itemsize`` in bytes; ``kind``, one of
-    'b' (bool), 'i' (signed), 'u' (unsigned) and 'f' (floating); ``is_half``, whether it is float16 or bfloat16.
+    'b' (bool), 'i' (signed), 'u' (unsigned), 'f' (floating) and 'c' (complex); ``is_half``, whether it is float16 or
+    bfloat16.
     """
 
     __slots__ = ("is_half", "itemsize", "kind", "name", "numpy")
@@ -40,12 +42,16 @@ int8, int16, int32, int64 = (DType(f"int{n}") for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (DType(f"uint{n}") for n in (8, 16, 32, 64))
 float16, float32, float64 = DType("float16"), DType("float32"), DType("float64")
 bfloat16 = DType("bfloat16", np.dtype([("bfloat16", np.uint16)]), "f")
+complex64, complex128 = DType("complex64"), DType("complex128")
 
-ALL = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, bfloat16, float32, float64)
+ALL = (
+    bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, bfloat16, float32, float64, complex64,
+    complex128,
+)  # fmt: skip
 BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
 
-default_float, default_int = float32, int64
+default_float, default_int, default_complex = float32, int64, complex64
 
 
 def as_dtype(value) -> DType:
@@ -56,6 +62,8 @@ def as_dtype(value) -> DType:
         return default_float
     if value is int:
         return default_int
+    if value is complex:
+        return default_complex
     if type(value) is str and value in BY_NAME:
         return BY_NAME[value]
     try:
@@ -63,6 +71,16 @@ def as_dtype(value) -> DType:
     except (TypeError, KeyError):
         names = ", ".join(BY_NAME)
         raise DTypeError(f"{value!r} is not a dtype of Chainrule; there are {names}") from None
+
+
+def real_dtype(dtype: DType) -> DType:
+    """The dtype of the real part of numbers of `dtype`: its own for those that are not complex."""
+    return float32 if dtype is complex64 else float64 if dtype is complex128 else dtype
+
+
+def complex_dtype(dtype: DType) -> DType:
+    """The complex dtype whose parts hold the numbers of the floating `dtype`, or `dtype` itself if it is complex."""
+    return dtype if dtype.kind == "c" else complex128 if dtype is float64 else complex64
 
 
 def _promotion_table() -> dict[tuple[DType, DType], DType]:
@@ -73,7 +91,9 @@ def _promotion_table() -> dict[tuple[DType, DType], DType]:
                 continue  # the standard leaves mixed kinds undefined: an explicit cast says what is meant
             if {a.kind, b.kind} == {"i", "u"} and uint64 in (a, b):
                 continue
-            if a is not b and bfloat16 in (a, b):  # float16 has digits and bfloat16 has powers that the other lacks
+            if "c" in (a.kind, b.kind):
+                table[a, b] = complex128 if {a, b} & {float64, complex128} else complex64
+            elif a is not b and bfloat16 in (a, b):  # float16 has digits and bfloat16 has powers that the other lacks
                 table[a, b] = float64 if float64 in (a, b) else float32
             else:
                 table[a, b] = _BY_NUMPY[np.promote_types(a.numpy, b.numpy)]
@@ -86,7 +106,7 @@ _PROMOTION = _promotion_table()
 def promote(a: DType, b: DType) -> DType:
     """The dtype of a mixed operation by the Array API standard.
 
-    Raises DTypeError for kinds that the standard does not mix (bool, integer, floating).
+    Raises DTypeError for kinds that the standard does not mix (bool; integers; floating and complex numbers).
     """
     if a is b:
         return a

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import chainrule.ops.rare  # noqa: F401  (all primitives, for whoever goes through the registry)
 from chainrule.errors import ChainruleError, ShapeError
 
 #: relative and absolute tolerance of a result against a reference of higher precision
-TOLERANCE = {"float32": (2e-6, 1e-6), "float64": (1e-13, 1e-14)}
+TOLERANCE = {
+    "float32": (2e-6, 1e-6), "float64": (1e-13, 1e-14), "complex64": (2e-6, 1e-6), "complex128": (1e-13, 1e-14),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,17 @@ def rows_by_name() -> dict[str, Row]:
 
 
 from . import (  # noqa: E402  (they fill ROWS)
+    table_array,  # noqa: F401
     table_attention,  # noqa: F401
+    table_beyond,  # noqa: F401
+    table_complex,  # noqa: F401
     table_control,  # noqa: F401
     table_convolution,  # noqa: F401
+    table_custom,  # noqa: F401
     table_elementwise,  # noqa: F401
+    table_fourier,  # noqa: F401
+    table_linalg,  # noqa: F401
     table_sparse,  # noqa: F401
-    table_structure,  # noqa: F401
+    table_special,  # noqa: F401
+    table_structure,  # noqa: F401  (before those that add to its rows)
 )

@@ -197,7 +197,7 @@ def unit(*shape, dtype="float64", seed=0):
 
 def integer_power(a, b):
     """Powers by Python's integers, wrapped; negative exponents truncate the quotient."""
-    if a.dtype.kind == "f":
+    if a.dtype.kind in "fc":
         return precise(np.power)(a, b)
     bits = a.dtype.itemsize * 8
 
@@ -220,6 +220,12 @@ def wrapped(function):
     return reference
 
 
+def floor_quotient(a, b):
+    """The Array API's floor division: that of Python, but a / b with infinities."""
+    quotient = np.floor_divide(a, b)
+    return np.where(np.isinf(a) | np.isinf(b), a / b, quotient) if a.dtype.kind == "f" else quotient
+
+
 moderate = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5, -0.5, 2.5, -2.5, 7.25, 100.0, -3.0])
 binary("add", exact(np.add), kinds="iuf")
 binary("sub", exact(np.subtract), kinds="iuf")
@@ -229,7 +235,7 @@ binary("pow", integer_power, kinds="iuf", left=positive, loose=10.0, pairs=moder
 binary("maximum", exact(np.maximum), kinds="iuf", left=distinct)
 binary("minimum", exact(np.minimum), kinds="iuf", left=distinct)
 binary("remainder", wrapped(np.remainder), kinds="iuf", left=apart, right=unit, pairs=moderate)
-binary("floor_divide", wrapped(np.floor_divide), kinds="iuf", left=apart, right=unit, pairs=moderate)
+binary("floor_divide", wrapped(floor_quotient), kinds="iuf", left=apart, right=unit, pairs=moderate)
 binary("atan2", precise(np.arctan2), left=positive)
 for name, function in (("and", np.bitwise_and), ("or", np.bitwise_or), ("xor", np.bitwise_xor)):
     binary(f"bitwise_{name}", exact(function), kinds="biu", smooth=False)

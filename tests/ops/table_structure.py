@@ -46,11 +46,20 @@ for name in ("alias", "stop_gradient"):
 
 row(
     "checkpoint",
-    lambda count, x, *others: x,
+    lambda count, kept, x, *others: x,
     [
-        case(floats(3, 4), floats(2), attributes=(1,), smooth=True),
-        case(floats(dtype="float32"), floats(dtype="float32", seed=1), attributes=(2,), tag="rank 0"),
-        case(integers(0, 2), attributes=(1,), tag="empty"),
+        case(floats(3, 4), floats(2), attributes=(1, 0), smooth=True),
+        case(floats(3, 4), floats(2), floats(2), attributes=(1, 1), tag="kept"),
+        case(floats(dtype="float32"), floats(dtype="float32", seed=1), attributes=(2, 0), tag="rank 0"),
+        case(integers(0, 2), attributes=(1, 0), tag="empty"),
+    ],
+)
+row(
+    "checkpoint_name",
+    lambda label, x: x,
+    [
+        case(floats(3, 4), attributes=("hidden",), smooth=True),
+        case(integers(0, 2), attributes=("empty",), tag="empty"),
     ],
 )
 row(

@@ -12,12 +12,20 @@ from tests.backends import harness
 from .table import ROWS, Case, Row
 from .test_table import assert_close
 
+
+def is_complex(case: Case) -> bool:
+    """Whether complex numbers come in or out: those are NumPy's."""
+    return any(x.dtype.kind == "c" for x in case.operands) or any(
+        getattr(attribute, "kind", "") == "c" for attribute in case.attributes
+    )
+
+
 CASES = [
     pytest.param(row, case, id=f"{row.name}-{i}")
     for row in ROWS
     if hasattr(REGISTRY[row.name], "scalar")
     for i, case in enumerate(row.cases)
-    if case.operands[0].size
+    if case.operands[0].size and not is_complex(case)
 ]
 
 

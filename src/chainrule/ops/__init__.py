@@ -1,41 +1,27 @@
-"""The primitives, one class each, a file per family; importing this package registers them all."""
+"""The primitives, one class each, a file per family.
+
+Importing this package registers those that nearly every program has; the first use of another one imports `rare`, which
+registers the rest.
+"""
 
 from . import (
     arithmetic,
-    attention,
+    complex,
     contraction,
     control,
-    convolution,
+    custom,
     elementwise,
     indexing,
     leaf,
     logic,
+    loop_rules,
     movement,
     random,
     recompute,
     reduction,
-    sparse,
+    searching,
     transcendental,
-    windows,
 )
 from .base import REGISTRY, Primitive, apply, emit, mode, primitive
 
 __all__ = ["REGISTRY", "Primitive", "apply", "emit", "mode", "primitive"]
-_FAMILIES = (
-    arithmetic,
-    attention,
-    contraction,
-    control,
-    convolution,
-    elementwise,
-    indexing,
-    leaf,
-    logic,
-    movement,
-    random,
-    recompute,
-    reduction,
-    sparse,
-    transcendental,
-    windows,
-)

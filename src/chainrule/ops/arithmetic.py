@@ -6,16 +6,20 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..dtypes import real_dtype
 from . import elementary
 from .elementwise import Binary, Unary
-from .rules import add, div, emit, full_like, mul, neg, square, sub, where
+from .rules import add, cast, div, emit, full_like, mul, neg, square, sub, where
+
+#: whether `numpy.sign` of complex numbers has the standard's meaning
+NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= "2.0.0"
 
 
 class Neg(Unary):
     """-x; unsigned integers wrap."""
 
     name = "neg"
-    kinds = "iuf"
+    kinds = "iufc"
     numpy = np.negative
 
     def chain(self, node, c):
@@ -26,14 +30,33 @@ class Neg(Unary):
 
 
 class Abs(Unary):
-    """|x|; the derivative at 0 is 0. The smallest signed integer stays as it is."""
+    """|x|, a real number for complex x; the derivative at 0 is 0. The smallest signed integer stays as it is."""
 
     name = "abs"
-    kinds = "iuf"
+    kinds = "iufc"
     numpy = np.absolute
+
+    def infer(self, x):
+        """The operand's shape, and the dtype of its real part."""
+        shape, dtype = super().infer(x)
+        return shape, real_dtype(dtype)
 
     def chain(self, node, c):
         return mul(c, emit("sign", node.inputs[0]))
+
+    def vjp(self, node, cotangent, needed):
+        """c sign(x), of complex x conjugated."""
+        x = node.inputs[0]
+        if x.dtype.kind != "c":
+            return (self.chain(node, cotangent),)
+        return (mul(cast(cotangent, x.dtype), emit("conj", emit("sign", x))),)
+
+    def jvp(self, node, tangents):
+        """The part of the tangent that lies along x."""
+        x = node.inputs[0]
+        if x.dtype.kind != "c":
+            return self.chain(node, tangents[0])
+        return emit("real", mul(emit("conj", emit("sign", x)), tangents[0]))
 
     def scalar(self, b, x):
         return x if x.dtype.kind == "u" else b.abs(x)
@@ -61,11 +84,32 @@ class Relu(Unary):
 
 
 class Sign(Unary):
-    """-1, 0 or 1 as x is below, at or above 0; NaN stays NaN."""
+    """-1, 0 or 1 as x is below, at or above 0; NaN stays NaN. Of complex x: x / |x|, and 0 for 0."""
 
     name = "sign"
-    kinds = "iuf"
-    numpy = np.sign
+    kinds = "iufc"
+
+    def numpy(self, x):
+        if x.dtype.kind != "c" or NUMPY_2:
+            return np.sign(x)
+        size = np.abs(x)
+        return np.where(x == 0, np.zeros((), x.dtype), x / np.where(size == 0, size.dtype.type(1), size))
+
+    def vjp(self, node, cotangent, needed):
+        """(c - Re(c y) conj(y)) / |x| for complex x, 0 for real x."""
+        return (self._turned(node, cotangent, node, emit("conj", node)) if node.dtype.kind == "c" else None,)
+
+    def jvp(self, node, tangents):
+        """The part of the tangent across x, over |x|, for complex x, 0 for real x."""
+        return self._turned(node, tangents[0], emit("conj", node), node) if node.dtype.kind == "c" else None
+
+    def _turned(self, node, c, onto, along):
+        size = emit("abs", node.inputs[0])
+        across = sub(c, mul(cast(emit("real", mul(c, onto)), node.dtype), along))
+        zero = emit("eq", size, full_like(size, 0.0))
+        rate = emit("reciprocal", where(zero, full_like(size, 1.0), size))  # finite, and so are its derivatives
+        rate = where(zero, full_like(size, 0.0), rate)
+        return mul(across, cast(rate, node.dtype))
 
     def scalar(self, b, x):
         zero, one = b.const(0, x.dtype), b.const(1, x.dtype)
@@ -79,7 +123,7 @@ class Square(Unary):
     """x * x."""
 
     name = "square"
-    kinds = "iuf"
+    kinds = "iufc"
     numpy = np.square
 
     def chain(self, node, c):
@@ -94,12 +138,13 @@ class Reciprocal(Unary):
     """1 / x."""
 
     name = "reciprocal"
+    kinds = "fc"
 
     def chain(self, node, c):
         return neg(mul(c, square(node)))
 
     def numpy(self, x):
-        return np.divide(x.dtype.type(1), x)
+        return np.reciprocal(x) if x.dtype.kind == "c" else np.divide(x.dtype.type(1), x)
 
     def scalar(self, b, x):
         return b.div(b.const(1, x.dtype), x)
@@ -112,7 +157,7 @@ class Rounding(Unary):
     function: ClassVar[np.ufunc]
 
     def numpy(self, x):
-        return self.function(x) if x.dtype.kind == "f" else x
+        return self.function(x) if x.dtype.kind in "fc" else x
 
 
 class Floor(Rounding):
@@ -146,9 +191,10 @@ class Trunc(Rounding):
 
 
 class Round(Rounding):
-    """The nearest whole number, the even one of two."""
+    """The nearest whole number, the even one of two; of complex numbers of each part."""
 
     name = "round"
+    kinds = "iufc"
     function = np.rint
 
     def scalar(self, b, x):
@@ -159,7 +205,7 @@ class Add(Binary):
     """a + b."""
 
     name = "add"
-    kinds = "iuf"
+    kinds = "iufc"
     numpy = np.add
 
     def chain(self, node, c, i):
@@ -173,7 +219,7 @@ class Sub(Binary):
     """a - b."""
 
     name = "sub"
-    kinds = "iuf"
+    kinds = "iufc"
     numpy = np.subtract
 
     def chain(self, node, c, i):
@@ -192,7 +238,7 @@ class Mul(Binary):
     """a * b."""
 
     name = "mul"
-    kinds = "iuf"
+    kinds = "iufc"
     numpy = np.multiply
 
     def chain(self, node, c, i):
@@ -206,6 +252,7 @@ class Div(Binary):
     """a / b for floating operands."""
 
     name = "div"
+    kinds = "fc"
     numpy = np.divide
 
     def chain(self, node, c, i):
@@ -273,11 +320,20 @@ class Remainder(Binary):
 
 
 class FloorDivide(Binary):
-    """floor(a / b); integers by 0 give 0, floating numbers by 0 an infinity or NaN. The derivative is zero."""
+    """floor(a / b); integers by 0 give 0, floating numbers by 0 an infinity or NaN. The derivative is zero.
+
+    With infinities it is a / b, as the Array API prefers: Python and NumPy have NaN for inf // 2 and -1 for 5 // -inf.
+    """
 
     name = "floor_divide"
     kinds = "iuf"
-    numpy = np.floor_divide
+
+    def numpy(self, a, b):
+        """`numpy.floor_divide`, a / b where one of both is infinite."""
+        result = np.floor_divide(a, b)
+        if a.dtype.kind != "f":
+            return result
+        return np.where(np.isinf(a) | np.isinf(b), np.divide(a, b), result)
 
     def scalar(self, b, x, y):
         return elementary.floor_divide(b, x, y)
@@ -290,7 +346,7 @@ class Pow(Binary):
     """
 
     name = "pow"
-    kinds = "iuf"
+    kinds = "iufc"
 
     def chain(self, node, c, i):
         a, b = node.inputs
@@ -301,7 +357,7 @@ class Pow(Binary):
         return mul(c, where(emit("eq", b, zero), zero, slope))
 
     def numpy(self, a, b):
-        if a.dtype.kind == "f":
+        if a.dtype.kind in "fc":
             return np.power(a, b)
         negative = b < 0
         power = np.power(a, np.where(negative, 0, b).astype(b.dtype))

@@ -24,7 +24,7 @@ from .attention_blocks import (
     transposed_times,
 )
 from .base import Primitive, apply, emit, same_dtype
-from .movement import check_numeric
+from .movement import check_numeric, check_ordered
 from .precision import Product
 from .rules import add, broadcast, div, mul, sub, sum_parts, total, where
 
@@ -214,6 +214,7 @@ class AttentionLogSumExp(BlockedProduct):
 
 def _check_scores(op: BlockedProduct, q: Node, k: Node, operands: tuple[Node, ...], *mask: Node) -> None:
     check_numeric(op, q)
+    check_ordered(op, q)
     op.check_precision(operands)
     if len(q.shape) < 2 or len(k.shape) != len(q.shape):
         op.reject(f"queries and keys need the same rank of 2 or more, not {len(q.shape)} and {len(k.shape)}", operands)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -15,7 +16,7 @@ from ..errors import DTypeError, ShapeError
 from ..graph.node import Node, describe_line, recorded, user_line
 
 REGISTRY: dict[str, type[Primitive]] = {}
-FAMILIES = ("leaf", "elementwise", "movement", "reduction", "contraction", "indexing", "random", "control")
+FAMILIES = ("leaf", "elementwise", "movement", "reduction", "contraction", "indexing", "matrix", "random", "control")
 
 
 class Mode(threading.local):
@@ -31,6 +32,22 @@ class Mode(threading.local):
 
 
 mode = Mode()
+
+
+class JointRules(NamedTuple):
+    """The rules of an operation with several results, which are sibling nodes that differ in ``op.index`` alone.
+
+    Attributes:
+        vjp: ``(nodes, cotangents, needed, sweep)``, siblings with cotangents, to the cotangents of their operands.
+        jvp: ``(node, tangents, push)``, one sibling and the tangents of its operands, to those of all results.
+        batch: ``(joined, operands, batched, size, spread)`` to all results, each with a leading batch axis.
+
+    `sweep`, `push` and `spread` are the transformations `reverse.vjp`, `forward.jvp` and `batch.batch` themselves.
+    """
+
+    vjp: Callable[..., Sequence[Node | None]]
+    jvp: Callable[..., Sequence[Node | None]]
+    batch: Callable[..., Sequence[Node]]
 
 
 class Credit(NamedTuple):
@@ -72,6 +89,8 @@ class Primitive:
     shared: ClassVar[bool] = True
     #: whether nodes with the same operands are results of one operation, which transformations treat together
     joint: ClassVar[bool] = False
+    #: the rules for all those results; the primitive's own are then never asked. `joined` says which belong together
+    rules: ClassVar[JointRules | None] = None
     #: whether compiled programs run it by its `numpy` method too, between their native parts, for every dtype
     host: ClassVar[bool] = False
     #: the value by NumPy, the meaning that every backend is compared with: a method from arrays to an array, or a ufunc
@@ -164,6 +183,8 @@ def primitive(name: str, attributes: tuple = ()) -> Primitive:
     key = (name, attributes) if attributes else name
     found = _instances.get(key)
     if found is None:
+        if name not in REGISTRY:
+            importlib.import_module(".rare", __package__)
         kind = REGISTRY[name]
         found = kind(*attributes)
         if kind.shared:
@@ -182,7 +203,7 @@ def apply(op: Primitive, inputs: tuple[Node, ...]) -> Node:
     """Record `op` applied to `inputs`; checks shapes and dtypes now."""
     shape, dtype = op.infer(*inputs)
     requires_grad = False
-    if dtype.kind == "f" and mode.grad_enabled and op.differentiable:
+    if dtype.kind in "fc" and mode.grad_enabled and op.differentiable:
         for operand in inputs:
             if operand.requires_grad:
                 requires_grad = True

@@ -1,5 +1,7 @@
 """Loops in the graph: `Loop`, the region that is repeated, and the primitive `scan`, one result of running it.
 
+`while_loop` repeats a region as long as a condition holds, `branch` chooses among regions; each has its own file.
+
 A loop has several results and a node has one value, so a loop is recorded as sibling nodes: `scan` with the same
 `Loop`, the same operands and another `index`. Transformations treat siblings together (`joint`), and the compiler
 makes one native loop of them.
@@ -12,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -24,12 +27,18 @@ from .rules import broadcast, full
 _STRUCTURAL = frozenset((-1, 0, 1, 2, 0.5))
 
 
+def is_structural(value: Any) -> bool:
+    """Whether a number inside a region is part of its structure."""
+    return isinstance(value, bool) or (value in _STRUCTURAL and repr(value) != "-0.0")
+
+
 class Loop:
     """A region of nodes and how often it is repeated; immutable, equal to every loop that computes the same.
 
     The region's inputs are placeholders: of values that stay the same (`constants`), of values handed from one
     iteration to the next (`carries`), and of the slices of stacks (`slices`). Its `outputs` are the next carries, then
-    what is stacked. `length` iterations run, over the stacks from the back if `reverse`.
+    what is stacked. `length` iterations run, over the stacks from the back if `reverse`. With `length` 0 the loop runs
+    as long as its first carry, a bool, is true; nothing is stacked then.
 
     Attributes:
         order: the nodes of the region, operands first, placeholders included.
@@ -68,18 +77,19 @@ class Loop:
         """All placeholders, in the order of the primitive's operands."""
         return (*self.constants, *self.carries, *self.slices)
 
+    @property
+    def primitive(self) -> str:
+        """The name of the primitive whose nodes are results of this loop."""
+        return "scan" if self.length else "while_loop"
+
+    @property
+    def inside(self) -> list[Node]:
+        """The nodes of the region without its inputs."""
+        return list(self.order[len(self.inputs) :])
+
     def _structure(self) -> tuple:
-        place = {node: number for number, node in enumerate(self.order)}
-        parts: list[Any] = [len(self.constants), len(self.carries), self.length, self.reverse]
-        for node in self.order:
-            parts += (node.requires_grad, node.shape, node.dtype)
-            if node.op.name == "full":
-                parts.append(repr(node.op.value))
-            elif node.op.name != "placeholder":
-                parts.append(node.op.key)
-                parts += [place[operand] for operand in node.inputs]
-        parts.append(tuple([place[node] for node in self.outputs]))
-        return (*parts, None if self.root is self else self.root.key)
+        parts = (len(self.constants), len(self.carries), self.length, self.reverse)
+        return (*parts, *structure_of(self.order, self.outputs), None if self.root is self else self.root.key)
 
     def extended(self, extra: Sequence[Node]) -> Loop:
         """The loop that also stacks the nodes `extra` of the region."""
@@ -95,7 +105,22 @@ class Loop:
         return self is other or (isinstance(other, Loop) and self._hash == other._hash and self.key == other.key)
 
     def __repr__(self) -> str:
-        return f"<{self.length} times {len(self.order) - len(self.inputs)} nodes>"
+        times = f"{self.length} times" if self.length else "while true:"
+        return f"<{times} {len(self.order) - len(self.inputs)} nodes>"
+
+
+def structure_of(order: Sequence[Node], outputs: Sequence[Node]) -> tuple:
+    """What is computed by the nodes of a region, without their identity."""
+    place = {node: number for number, node in enumerate(order)}
+    parts: list[Any] = []
+    for node in order:
+        parts += (node.requires_grad, node.shape, node.dtype)
+        if node.op.name == "full":
+            parts.append(repr(node.op.value))
+        elif node.op.name != "placeholder":
+            parts.append(node.op.key)
+            parts += [place[operand] for operand in node.inputs]
+    return (*parts, tuple([place[node] for node in outputs]))
 
 
 def ordered(outputs: Iterable[Node], inputs: Sequence[Node]) -> tuple[Node, ...]:
@@ -116,12 +141,30 @@ def ordered(outputs: Iterable[Node], inputs: Sequence[Node]) -> tuple[Node, ...]
 
 
 def with_bodies(order: Iterable[Node]) -> list[Node]:
-    """`order`, and behind it the nodes inside of the loops among it."""
+    """`order`, and behind it the nodes inside of the loops and branches among it."""
     found = list(order)
+    seen: set[tuple[Any, tuple[Node, ...]]] = set()
     for node in found:
-        if node.op.name == "scan" and node.value is None:
-            found += [inner for inner in node.op.loop.order if inner not in node.op.loop.inputs]
+        if node.op.joint and node.value is None and (node.op.joined, node.inputs) not in seen:
+            seen.add((node.op.joined, node.inputs))
+            found += node.op.joined.inside
     return found
+
+
+def evaluate_region(order: Iterable[Node], values: dict[Node, np.ndarray]) -> None:
+    """Add to `values`, which has those of its inputs, the values of the nodes of a region by NumPy."""
+    joint: dict[tuple, list[np.ndarray]] = {}
+    for node in order:
+        if node in values:
+            continue
+        arrays = [values[operand] for operand in node.inputs]
+        if node.op.joint:
+            key = (node.op.joined, node.inputs)
+            if key not in joint:
+                joint[key] = node.op.numpy_all(*arrays)
+            values[node] = joint[key][node.op.index]
+        else:
+            values[node] = np.asarray(node.op.evaluate(node.dtype, arrays), node.dtype.numpy)
 
 
 class Scan(Primitive):
@@ -135,6 +178,12 @@ class Scan(Primitive):
     attributes = ("loop", "index")
     joint = True
     shared = False  # `results` keeps the last ones
+
+    @property
+    def joined(self) -> Loop:
+        """What siblings have in common besides their operands."""
+        found: Loop = self.loop
+        return found
 
     def infer(self, *operands):
         """A carry's type, or that of a stack of the body's output."""
@@ -178,10 +227,7 @@ class Scan(Primitive):
             at = loop.length - 1 - step if loop.reverse else step
             values = known | dict(zip(loop.carries, carries))
             values |= dict(zip(loop.slices, (array[at] for array in arrays[first:])))
-            for node in loop.order:
-                if node not in values:
-                    found = node.op.evaluate(node.dtype, [values[operand] for operand in node.inputs])
-                    values[node] = np.asarray(found, node.dtype.numpy)
+            evaluate_region(loop.order, values)
             results = [values[node] for node in loop.outputs]
             carries = results[: len(carries)]
             for stack, value in zip(stacks, results[len(carries) :]):
@@ -197,29 +243,40 @@ class Scan(Primitive):
         return loop.length * sum(p[0] for p in parts), loop.length * sum(p[1] for p in parts)
 
 
-_last: OrderedDict[tuple[Loop, int], Primitive] = OrderedDict()
+_last: OrderedDict[tuple[Any, int], Primitive] = OrderedDict()
 _MAXIMUM_LAST = 1024
+_groups: WeakKeyDictionary[Node, tuple[ref[Node], ...]] = WeakKeyDictionary()
 
 
-def results(loop: Loop, operands: tuple[Node, ...], indices: Iterable[int]) -> list[Node]:
-    """Record siblings: the results `indices` of `loop`.
+def results(joined: Any, operands: tuple[Node, ...], indices: Iterable[int]) -> list[Node]:
+    """Record siblings: the results `indices` of a loop, or of branches.
 
     Equal loops share their primitives, which is how programs for them are found again; only the last ones are kept,
     because a loop holds the nodes of its region and of its derivatives.
     """
     ops = []
     for index in indices:
-        key = (loop, index)
+        key = (joined, index)
         op = _last.get(key)
         if op is None:
-            op = _last[key] = primitive("scan", key)
+            op = _last[key] = primitive(joined.primitive, key)
             if len(_last) > _MAXIMUM_LAST:
                 _last.popitem(last=False)
         else:
             with suppress(KeyError):  # another thread has just dropped it
                 _last.move_to_end(key)
         ops.append(op)
-    return [apply(op, operands) for op in ops]
+    found = [apply(op, operands) for op in ops]
+    if len(found) > 1:
+        group = tuple([ref(node) for node in found])
+        _groups.update((node, group) for node in found)
+    return found
+
+
+def siblings(node: Node) -> list[Node]:
+    """The pending results that were recorded together with `node` and are still there, itself included."""
+    found = (place() for place in _groups.get(node, ()))
+    return [other for other in found if other is not None and other.value is None]
 
 
 class Closed(NamedTuple):
@@ -237,7 +294,7 @@ def close(
     reverse: bool,
     replaced: Mapping[Node, Node] | None = None,
 ) -> Closed:
-    """The loop whose region computes `outputs` from the placeholders `carries` and `slices`.
+    """The loop whose region computes `outputs` from the placeholders `carries` and `slices` (for `length` see `Loop`).
 
     Everything else that the outputs depend on becomes a constant: computed once, outside. `replaced` maps nodes to the
     slices that stand for them. A constant that is an operand of a contraction and is also used otherwise becomes two,
@@ -258,7 +315,7 @@ def close(
             return copied(node, ())
         if op.name == "full":
             value = op.value
-            if isinstance(value, bool) or (value in _STRUCTURAL and repr(value) != "-0.0"):
+            if is_structural(value):
                 return copied(node, ())
             if node.shape:
                 return emit("broadcast", constant_for(full(value, (), node.dtype), False), attributes=(node.shape, ()))

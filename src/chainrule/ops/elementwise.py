@@ -14,10 +14,10 @@ import numpy as np
 from ..dtypes import DType, bool_, converted
 from ..errors import DTypeError, IndexOutOfRangeError
 from ..graph.node import Node
-from .base import Primitive, apply
+from .base import Primitive, apply, emit
 from .rules import all_lead, cast, full_like, sum_parts, where
 
-_KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "floating"}
+_KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "floating", "c": "complex"}
 
 
 class Elementwise(Primitive):
@@ -32,6 +32,9 @@ class Elementwise(Primitive):
 
     def refuse_kind(self, operands: tuple[Node, ...]):
         """Raise the DTypeError about the operands' kind."""
+        if "f" in self.kinds and "c" not in self.kinds and any(operand.dtype.kind == "c" for operand in operands):
+            problem = "is not defined for complex numbers"
+            self.reject(problem, operands, "take real(x), imag(x) or abs(x)", DTypeError)
         accepted = ", ".join(_KINDS[kind] for kind in self.kinds)
         self.reject(f"needs {accepted} operands", operands, "convert with .astype(...)", DTypeError)
 
@@ -103,7 +106,8 @@ class Cast(Unary):
     """x in another dtype.
 
     Floating numbers become integers by dropping the fraction, saturating at the ends of the range, NaN as 0;
-    integers wrap; every number that is not 0, NaN too, is True.
+    integers wrap; every number that is not 0, NaN too, is True. Real numbers become complex ones; complex numbers do
+    not become real ones, as that has several meanings.
     """
 
     name = "cast"
@@ -111,12 +115,17 @@ class Cast(Unary):
 
     def infer(self, x):
         """The operand's shape and the attribute's dtype."""
+        if x.dtype.kind == "c" and self.dtype.kind not in "bc":
+            problem = f"complex numbers do not become {self.dtype.name} ones"
+            self.reject(problem, (x,), "take real(x), imag(x) or abs(x)", DTypeError)
         return x.shape, self.dtype
 
     def vjp(self, node, cotangent, needed):
-        """The cotangent in the operand's dtype."""
+        """The cotangent in the operand's dtype: of a real operand that became complex its real part."""
         x = node.inputs[0]
-        return (cast(cotangent, x.dtype) if x.dtype.kind == "f" else None,)
+        if x.dtype.kind == "f" and cotangent.dtype.kind == "c":
+            cotangent = emit("real", cotangent)
+        return (cast(cotangent, x.dtype) if x.dtype.kind in "fc" else None,)
 
     def jvp(self, node, tangents):
         """The tangent in the new dtype."""

@@ -13,7 +13,7 @@ from .elementwise import Binary, Unary
 class Predicate(Unary):
     """Family base: a question about one number."""
 
-    kinds = "iuf"
+    kinds = "iufc"
     result = bool_
     differentiable = False
 
@@ -51,7 +51,7 @@ class IsInf(Predicate):
 class Comparison(Binary):
     """Family base: bool from two numbers; with NaN only `ne` holds."""
 
-    kinds = "biuf"
+    kinds = "biufc"
     result = bool_
     differentiable = False
     word: ClassVar[str]

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..graph.node import Node
-from .base import mode
-from .control import Closed, Loop, close, replay, results
+from .base import JointRules, mode
+from .control import Closed, Loop, Scan, close, replay, results
 from .leaf import placeholder
 from .rules import add, full_like, lead, permute, sum_parts, total
 
 Parts = Sequence[Node | None]
 
 
-def _reached(loop: Loop, active: set[Node], gradients: bool) -> set[Node]:
+def reached_by(loop: Loop, active: set[Node], gradients: bool) -> set[Node]:
     """`active` placeholders, those of carries that they reach, and all nodes of the region that depend on them."""
     while True:
         found = set(active)
@@ -27,7 +27,7 @@ def _reached(loop: Loop, active: set[Node], gradients: bool) -> set[Node]:
         more = {
             carry
             for carry, output in zip(loop.carries, loop.outputs)
-            if output in found and carry not in active and (carry.dtype.kind == "f" or not gradients)
+            if output in found and carry not in active and (carry.dtype.kind in "fc" or not gradients)
         }
         if not more:
             return found
@@ -124,8 +124,8 @@ def _after(product: _Product, other: Node, cotangent: Node) -> Node:
 def _plan_reverse(loop: Loop, indices: tuple[int, ...], needed: tuple[bool, ...], sweep: Any) -> _Reverse | tuple[()]:
     inputs = loop.inputs
     count = len(loop.carries)
-    start = {node for node, wanted in zip(inputs, needed) if wanted and node.dtype.kind == "f"}
-    reached = _reached(loop, start, gradients=True)
+    start = {node for node, wanted in zip(inputs, needed) if wanted and node.dtype.kind in "fc"}
+    reached = reached_by(loop, start, gradients=True)
     carries = [i for i, node in enumerate(loop.carries) if node in reached]
     grad = mode.grad_enabled
     incoming: list[tuple[Node, Node]] = []  # outputs of the region, placeholders of their cotangents
@@ -237,43 +237,66 @@ def _size(node: Node) -> int:
 # --- forward mode ---------------------------------------------------------------------------------
 
 
+#: a loop of tangents reads what it needs of the values from stacks if these take at most so many times the bytes of
+#: what the loop stacks anyway; otherwise it computes the values again
+STACKED = 16
+
+
+class _Forward(NamedTuple):
+    """The plan of a loop's tangents; see `jvp`."""
+
+    closed: Closed
+    carries: list[Node]  # those whose tangents are carried
+    moving: dict[Node, Node]  # placeholders of tangents
+    produced: list[int]  # the numbers of the results whose tangents it gives
+    forward: Loop | None  # the loop extended by what the tangents need, None if they are computed with the values
+    residuals: list[Node]  # nodes of the region that are slices
+
+
 def jvp(node: Node, tangents: Parts, push: Callable[..., list[Node | None]]) -> list[Node | None]:
-    """Tangents of all results of the loop of `node`: one loop over values and tangents."""
+    """Tangents of all results of the loop of `node`: one loop over tangents, and over values if these are not stacked.
+
+    What the tangents need of the iterations is stacked by the loop itself if that takes little in comparison with what
+    it stacks at any rate, so that nothing is computed twice. Otherwise memory counts: values and tangents go together.
+    """
     loop: Loop = node.op.loop
     inputs = loop.inputs
     key = ("jvp", tuple(t is not None for t in tangents), mode.grad_enabled)
-    known = loop.memo.get(key)
-    if known is None:
-        known = loop.memo[key] = _plan_forward(loop, [t is not None for t in tangents], push)
-    closed, carries, moving, produced = known
+    plan: Any = loop.memo.get(key)
+    if plan is None:
+        plan = loop.memo[key] = _plan_forward(loop, [t is not None for t in tangents], push)
     bound = dict(zip(inputs, node.inputs))
     given = {n: t for n, t in zip(inputs, tangents) if t is not None}
-    for n, inner in moving.items():
+    for n, inner in plan.moving.items():
         if n in given:
             bound[inner] = given[n]
-    count = len(loop.carries)
-    operands = [
-        *replay(closed.constants, bound),
-        *(bound[c] for c in loop.carries),
-        *(given.get(c) or full_like(c, 0.0) for c in carries),
-        *(bound[s] for s in loop.slices),
-        *(given[s] for s in loop.slices if s in given),
-    ]
-    numbers = list(range(count, len(closed.loop.outputs)))
-    found = dict(zip(produced, results(closed.loop, tuple(operands), numbers)))
+    first = [given.get(c) or full_like(c, 0.0) for c in plan.carries]
+    along = [given[s] for s in loop.slices if s in given]
+    count = len(first)
+    if plan.forward is None:
+        first = [*(bound[c] for c in loop.carries), *first]
+        along = [*(bound[s] for s in loop.slices), *along]
+    else:
+        wanted = [n for n in plan.residuals if n not in loop.slices]
+        places = [plan.forward.outputs.index(n, len(loop.carries)) for n in wanted]
+        stacks = dict(zip(wanted, results(plan.forward, node.inputs, places)))
+        along += [stacks[n] if n in stacks else bound[n] for n in plan.residuals]
+    operands = (*replay(plan.closed.constants, bound), *first, *along)
+    numbers = range(len(first) - count, len(plan.closed.loop.outputs))
+    found = dict(zip(plan.produced, results(plan.closed.loop, operands, numbers)))
     return [found.get(i) for i in range(len(loop.outputs))]
 
 
-def _plan_forward(loop: Loop, given: list[bool], push: Any) -> tuple[Closed, list[Node], dict[Node, Node], list[int]]:
+def _plan_forward(loop: Loop, given: list[bool], push: Any) -> _Forward:
     inputs, count = loop.inputs, len(loop.carries)
     start = {node for node, moves in zip(inputs, given) if moves}
-    reached = _reached(loop, start, gradients=True)
+    reached = reached_by(loop, start, gradients=True)
     active = [node for node in inputs if node in reached]
     grad = mode.grad_enabled
     moving = {node: placeholder(i, node.shape, node.dtype, grad) for i, node in enumerate(active)}
     parts = push(loop.outputs, active, [moving[node] for node in active])
     carries = [node for node in loop.carries if node in moving]
-    outputs = list(loop.outputs[:count])
+    outputs: list[Node] = []
     produced = []
     for i, node in enumerate(loop.carries):
         if node in moving:
@@ -284,9 +307,23 @@ def _plan_forward(loop: Loop, given: list[bool], push: Any) -> tuple[Closed, lis
         if parts[i] is not None:
             outputs.append(parts[i])
             produced.append(i)
-    slices = [*loop.slices, *(moving[node] for node in loop.slices if node in start)]
-    closed = close(outputs, [*loop.carries, *(moving[node] for node in carries)], slices, loop.length, loop.reverse)
-    return closed, carries, moving, produced
+    slices = [moving[node] for node in loop.slices if node in start]
+    moved = [moving[node] for node in carries]
+    residuals = _residuals(loop, outputs)
+    if loop.length and sum(map(_bytes, residuals)) <= STACKED * sum(map(_bytes, loop.outputs[count:])):
+        replaced = {n: placeholder(i, n.shape, n.dtype, n.requires_grad) for i, n in enumerate(residuals)}
+        slices += replaced.values()
+        closed = close(outputs, moved, slices, loop.length, loop.reverse, replaced)
+        present = {*loop.outputs[count:], *loop.slices}
+        forward = loop.extended([n for n in residuals if n not in present])
+        return _Forward(closed, carries, moving, produced, forward, residuals)
+    outputs = [*loop.outputs[:count], *outputs]
+    closed = close(outputs, [*loop.carries, *moved], [*loop.slices, *slices], loop.length, loop.reverse)
+    return _Forward(closed, carries, moving, produced, None, [])
+
+
+def _bytes(node: Node) -> int:
+    return _size(node) * node.dtype.itemsize
 
 
 # --- batching -------------------------------------------------------------------------------------
@@ -303,7 +340,7 @@ def batch(
     inputs, count = loop.inputs, len(loop.carries)
     starts, first_slice = len(loop.constants), len(inputs) - len(loop.slices)
     start = {node for node, is_ in zip(inputs, batched) if is_}
-    reached = _reached(loop, start, gradients=False)
+    reached = reached_by(loop, start, gradients=False)
     wide = {
         node: placeholder(i, (size, *node.shape), node.dtype, node.requires_grad)
         for i, node in enumerate(inputs)
@@ -338,3 +375,6 @@ def batch(
 def _in(output: Node, index: int, loop: Loop, reached: set[Node]) -> bool:
     """Whether result `index` has the batch axis: an output that does, or the output of a carry that does."""
     return output in reached or (index < len(loop.carries) and loop.carries[index] in reached)
+
+
+Scan.rules = JointRules(vjp, jvp, batch)

@@ -305,3 +305,9 @@ def check_numeric(op: Primitive, x) -> None:
     """Reject bool operands."""
     if x.dtype.kind == "b":
         op.reject("needs numbers", (x,), "convert with .astype(...)", DTypeError)
+
+
+def check_ordered(op: Primitive, x) -> None:
+    """Reject complex operands, of which none is larger than another."""
+    if x.dtype.kind == "c":
+        op.reject("complex numbers have no order", (x,), "compare abs(x), or real(x)", DTypeError)

@@ -10,14 +10,14 @@ from .rules import lead
 class Checkpoint(Primitive):
     """The first operand itself: a result of a region whose inside the reverse sweep computes again.
 
-    Of the first result of a region, the operands are its `count` results and then all nodes from before the region that
-    these are computed from; of every other result (`count` 0) that result and the node of the first one. Between these
-    operands lies the region.
+    Of the first result of a region, the operands are its `count` results, then all nodes from before the region that
+    these are computed from, and last the `kept` nodes inside of it that are kept for the backward pass; of every other
+    result (`count` 0) that result and the node of the first one. Between results and nodes from before lies the region.
     """
 
     name = "checkpoint"
     family = "leaf"
-    attributes = ("count",)
+    attributes = ("count", "kept")
 
     def infer(self, x, *others):
         """The first operand's type."""
@@ -37,6 +37,34 @@ class Checkpoint(Primitive):
         return apply(self, (x, *inputs[1:]))
 
     def numpy(self, x, *others):
+        """x."""
+        return x
+
+
+class Named(Primitive):
+    """x itself, under a name by which a policy of `checkpoint` finds it."""
+
+    name = "checkpoint_name"
+    family = "leaf"
+    attributes = ("label",)
+
+    def infer(self, x):
+        """The operand's type."""
+        return x.shape, x.dtype
+
+    def vjp(self, node, cotangent, needed):
+        """The cotangent."""
+        return (cotangent,)
+
+    def jvp(self, node, tangents):
+        """The tangent, under the same name."""
+        return apply(self, (tangents[0],))
+
+    def batch(self, inputs, batched, size):
+        """The same."""
+        return apply(self, inputs)
+
+    def numpy(self, x):
         """x."""
         return x
 

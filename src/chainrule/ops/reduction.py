@@ -14,7 +14,7 @@ from ..errors import DTypeError
 from ..graph.node import Node
 from ..shapes import kept_axes, reduced, size
 from .base import Primitive, apply, emit
-from .movement import check_axes, check_numeric
+from .movement import check_axes, check_numeric, check_ordered
 from .rules import broadcast, cast, div, full, full_like, mul, permute, reshape, total, where
 
 
@@ -123,6 +123,7 @@ class Extreme(Reduction):
 
     def infer(self, x):
         """As other reductions; an extreme of no elements does not exist."""
+        check_ordered(self, x)
         shape, dtype = super().infer(x)
         if size(x.shape[axis] for axis in self.axes) == 0:
             self.reject(f"no elements along axes {self.axes}", (x,))
@@ -212,6 +213,7 @@ class Position(Primitive):
         """The operand's shape without `axis`, in int64."""
         check_axes(self, (self.axis,), x)
         check_numeric(self, x)
+        check_ordered(self, x)
         if x.shape[self.axis] == 0:
             self.reject(f"no elements along axis {self.axis}", (x,))
         return reduced(x.shape, (self.axis,)), int64

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..dtypes import DType
 from ..graph.node import Node
-from .base import emit
+from .base import emit, mode
+from .leaf import CONSTANT
 
 Shape = tuple[int, ...]
 
@@ -44,13 +47,17 @@ def where(condition: Node, a: Node, b: Node) -> Node:
     return emit("where", condition, a, b)
 
 
-def full_like(x: Node, value: float | int | bool) -> Node:
+def full_like(x: Node, value: complex) -> Node:
     """`value` in the shape and dtype of `x`."""
-    return emit("full", attributes=(value, x.shape, x.dtype))
+    return full(value, x.shape, x.dtype)
 
 
-def full(value: float | int | bool, shape: Shape, dtype: DType) -> Node:
-    """`value` everywhere."""
+def full(value: complex, shape: Shape, dtype: DType) -> Node:
+    """`value` everywhere: of a complex dtype a constant repeated, as the scalars of programs are real numbers."""
+    if dtype.kind == "c":
+        number = np.full((), value, dtype.numpy)
+        number.flags.writeable = False
+        return broadcast(Node(CONSTANT, (), (), dtype, number, False, mode.where), shape, ())
     return emit("full", attributes=(value, shape, dtype))
 
 

@@ -1,6 +1,7 @@
 """Elementwise primitives: roots, exponentials, trigonometric and hyperbolic functions, erf, sigmoid.
 
-All take floating operands. Their accuracy is that of `elementary`: at most 4 units in the last place.
+All take floating operands, and most complex ones (see `kinds`). Their accuracy is that of `elementary`: at most 4 units
+in the last place; of complex numbers it is NumPy's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Exp(Unary):
     """e ** x; derivative y."""
 
     name = "exp"
+    kinds = "fc"
     numpy = np.exp
 
     def chain(self, node, c):
@@ -39,7 +41,16 @@ class Expm1(Unary):
     """e ** x - 1, accurate near 0; derivative y + 1."""
 
     name = "expm1"
-    numpy = np.expm1
+    kinds = "fc"
+
+    def numpy(self, x):
+        result = np.array(np.expm1(x))
+        if x.dtype.kind != "c":
+            return result
+        result.real += 0  # of -0 the standard has 0
+        special = np.array(np.exp(x))  # NumPy's expm1 makes NaN of infinities
+        special.real -= 1
+        return np.where(np.isfinite(x), result, special)
 
     def chain(self, node, c):
         return mul(c, add(node, full_like(node, 1.0)))
@@ -52,6 +63,7 @@ class Log(Unary):
     """The natural logarithm; derivative 1 / x."""
 
     name = "log"
+    kinds = "fc"
     numpy = np.log
 
     def chain(self, node, c):
@@ -65,7 +77,17 @@ class Log1p(Unary):
     """log(1 + x), accurate near 0; derivative 1 / (1 + x)."""
 
     name = "log1p"
-    numpy = np.log1p
+    kinds = "fc"
+
+    def numpy(self, x):
+        result = np.log1p(x)
+        if x.dtype.kind != "c":
+            return result
+        small = np.abs(x) < 0.5  # NumPy takes the logarithm of |1 + x|, which has few digits of small x
+        a, b = x.real, x.imag
+        close = np.asarray(result).copy()
+        close.real = np.log1p(a * (2 + a) + b * b) / 2
+        return np.where(small, close, result)
 
     def chain(self, node, c):
         x = node.inputs[0]
@@ -79,6 +101,7 @@ class Sqrt(Unary):
     """The square root, correctly rounded; derivative 1 / (2 y)."""
 
     name = "sqrt"
+    kinds = "fc"
     numpy = np.sqrt
 
     def chain(self, node, c):
@@ -92,6 +115,7 @@ class Rsqrt(Unary):
     """1 / sqrt(x); derivative -y / (2 x)."""
 
     name = "rsqrt"
+    kinds = "fc"
 
     def chain(self, node, c):
         x = node.inputs[0]
@@ -108,6 +132,7 @@ class Sin(Unary):
     """The sine of x radians; derivative cos x."""
 
     name = "sin"
+    kinds = "fc"
     numpy = np.sin
 
     def chain(self, node, c):
@@ -121,6 +146,7 @@ class Cos(Unary):
     """The cosine of x radians; derivative -sin x."""
 
     name = "cos"
+    kinds = "fc"
     numpy = np.cos
 
     def chain(self, node, c):
@@ -134,6 +160,7 @@ class Tan(Unary):
     """The tangent of x radians; derivative 1 + y**2."""
 
     name = "tan"
+    kinds = "fc"
     numpy = np.tan
 
     def chain(self, node, c):
@@ -147,6 +174,7 @@ class Asin(Unary):
     """The angle in [-pi/2, pi/2] whose sine is x; derivative 1 / sqrt(1 - x**2)."""
 
     name = "asin"
+    kinds = "fc"
     numpy = np.arcsin
 
     def chain(self, node, c):
@@ -160,6 +188,7 @@ class Acos(Unary):
     """The angle in [0, pi] whose cosine is x; derivative -1 / sqrt(1 - x**2)."""
 
     name = "acos"
+    kinds = "fc"
     numpy = np.arccos
 
     def chain(self, node, c):
@@ -173,6 +202,7 @@ class Atan(Unary):
     """The angle in [-pi/2, pi/2] whose tangent is x; derivative 1 / (1 + x**2)."""
 
     name = "atan"
+    kinds = "fc"
     numpy = np.arctan
 
     def chain(self, node, c):
@@ -186,6 +216,7 @@ class Sinh(Unary):
     """The hyperbolic sine; derivative cosh x."""
 
     name = "sinh"
+    kinds = "fc"
     numpy = np.sinh
 
     def chain(self, node, c):
@@ -199,6 +230,7 @@ class Cosh(Unary):
     """The hyperbolic cosine; derivative sinh x."""
 
     name = "cosh"
+    kinds = "fc"
     numpy = np.cosh
 
     def chain(self, node, c):
@@ -212,7 +244,14 @@ class Tanh(Unary):
     """The hyperbolic tangent; derivative 1 - y**2."""
 
     name = "tanh"
-    numpy = np.tanh
+    kinds = "fc"
+
+    def numpy(self, x):
+        result = np.array(np.tanh(x))
+        if x.dtype.kind == "c":  # at infinity the imaginary part is a 0 with the sign of x's, whatever NumPy's has
+            far = np.isinf(x.real) & np.isfinite(x.imag)
+            result.imag[far] = np.copysign(0, x.imag[far])
+        return result
 
     def chain(self, node, c):
         return mul(c, _one_minus_square(node))
@@ -225,6 +264,7 @@ class Asinh(Unary):
     """The inverse of sinh; derivative 1 / sqrt(x**2 + 1)."""
 
     name = "asinh"
+    kinds = "fc"
     numpy = np.arcsinh
 
     def chain(self, node, c):
@@ -238,11 +278,15 @@ class Acosh(Unary):
     """The inverse of cosh, for x >= 1; derivative 1 / sqrt(x**2 - 1)."""
 
     name = "acosh"
+    kinds = "fc"
     numpy = np.arccosh
 
     def chain(self, node, c):
         x = node.inputs[0]
-        return mul(c, emit("rsqrt", sub(square(x), full_like(x, 1.0))))
+        one = full_like(x, 1.0)
+        if x.dtype.kind == "c":  # on the branch of y, which the root of the product leaves to the left of 0
+            return mul(c, mul(emit("rsqrt", sub(x, one)), emit("rsqrt", add(x, one))))
+        return mul(c, emit("rsqrt", sub(square(x), one)))
 
     def scalar(self, b, x):
         return elementary.acosh(b, x)
@@ -252,6 +296,7 @@ class Atanh(Unary):
     """The inverse of tanh, for |x| <= 1; derivative 1 / (1 - x**2)."""
 
     name = "atanh"
+    kinds = "fc"
     numpy = np.arctanh
 
     def chain(self, node, c):
@@ -284,13 +329,18 @@ class Sigmoid(Unary):
     """1 / (1 + exp(-x)), from exp(-|x|), so without overflow; derivative y (1 - y)."""
 
     name = "sigmoid"
+    kinds = "fc"
 
     def chain(self, node, c):
         return mul(c, mul(node, sub(full_like(node, 1.0), node)))
 
     def numpy(self, x):
-        e = np.exp(-np.abs(x))
         one = x.dtype.type(1)
+        if x.dtype.kind == "c":
+            left = x.real < 0
+            e = np.exp(np.where(left, x, -x))
+            return np.where(left, e, one) / (one + e)
+        e = np.exp(-np.abs(x))
         return np.where(x < 0, e, np.where(x >= 0, one, x)) / (one + e)
 
     def scalar(self, b, x):

@@ -12,7 +12,7 @@ from ..graph.node import Node
 from ..shapes import kept_axes, reduced
 from ..shapes import size as size_of
 from .base import Primitive, emit
-from .movement import Movement, check_axes, check_numeric
+from .movement import Movement, check_axes, check_numeric, check_ordered
 from .rules import add, all_lead, broadcast, full, full_like, mul, reshape, total, where
 
 
@@ -172,6 +172,7 @@ class MaxAt(Primitive):
         """The operand's shape without `axes`, which is the shape of `place`."""
         check_axes(self, self.axes, x)
         check_numeric(self, x)
+        check_ordered(self, x)
         if place.dtype.kind not in "iu":
             self.reject("the place must be integer", (x, place), "", DTypeError)
         shape = reduced(x.shape, self.axes)
@@ -229,6 +230,7 @@ class FirstPlace(Primitive):
         """The operand's shape without `axes`."""
         check_axes(self, self.axes, x)
         check_numeric(self, x)
+        check_ordered(self, x)
         if size_of(x.shape[axis] for axis in self.axes) == 0:
             self.reject(f"no elements along axes {self.axes}", (x,))
         return reduced(x.shape, self.axes), self.dtype

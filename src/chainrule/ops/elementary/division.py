@@ -43,7 +43,8 @@ def remainder(b: ScalarBuilder, x: Value, y: Value) -> Value:
 def floor_divide(b: ScalarBuilder, x: Value, y: Value) -> Value:
     """floor(x / y): of floats the whole number nearest to (x - remainder(x, y)) / y.
 
-    x / y if y is 0, and 0 or -1 if it is infinite. An integer divided by 0 is 0.
+    x / y if y is 0 or one of both is infinite: the Array API's choice, where Python gives NaN for an infinite x, and -1
+    for 5 // -inf. An integer divided by 0 is 0.
     """
     dtype = x.dtype
     if dtype.kind != "f":
@@ -56,11 +57,10 @@ def floor_divide(b: ScalarBuilder, x: Value, y: Value) -> Value:
     wide_x, wide_y, wide_rest = b.cast(x, float64), b.cast(y, float64), b.cast(rest, float64)
     quotient = b.cast(b.round_even(b.div(b.sub(wide_x, wide_rest), wide_y)), dtype)
     zero, infinity = b.const(0.0, dtype), b.const(math.inf, dtype)
-    endless = b.and_(b.eq(b.abs(y), infinity), b.lt(b.abs(x), infinity))
-    quotient = b.select(endless, b.select(b.eq(rest, x), zero, b.const(-1.0, dtype)), quotient)
     real = b.div(x, y)
     quotient = b.select(b.eq(quotient, zero), b.copysign(zero, real), quotient)
-    return b.select(b.eq(y, zero), real, quotient)
+    endless = b.or_(b.eq(b.abs(x), infinity), b.eq(b.abs(y), infinity))
+    return b.select(b.or_(b.eq(y, zero), endless), real, quotient)
 
 
 def _apart(b: ScalarBuilder, rest: Value, y: Value) -> Value:
