@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule import runtime
 from chainrule.errors import ConfigError, DifferentiationError, DTypeError, PlaceholderError, ShapeError
 
 rng = np.random.default_rng(1)
@@ -366,3 +367,18 @@ def test_gradients_of_statistics_and_composites():
         lambda x: cr.logaddexp(x, x * 2).sum(), lambda x: cr.stack([x, x.flip(1)])[1, :, 0].sum(),
     ):  # fmt: skip
         close(cr.grad(f)(cr.asarray(X)), numeric(f, X), 2e-6)
+
+
+def test_a_value_that_is_used_on_is_computed_once():
+    def f(x):
+        return ((x - 3.0) ** 2).sum()
+
+    x = cr.zeros(3)
+    known = 0
+    for number in range(40):
+        x = x - 0.1 * cr.grad(f)(x)
+        if number % 2:
+            float(cr.max(cr.grad(f)(x)))  # asks for a number that depends on x, not for x
+        if number == 9:
+            known = len(runtime._programs)
+    assert len(runtime._programs) - known <= 2  # a graph that grew would be another one each time

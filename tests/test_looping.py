@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import nn, optim
+from chainrule import nn, optim, runtime
 from chainrule.errors import CompileError, ConfigError, DTypeError, IndexOutOfRangeError, PlaceholderError, ShapeError
 from chainrule.graph.verify import verify
 from chainrule.tree import tree_leaves
@@ -314,6 +314,59 @@ def test_convolutions_inside() -> None:
     assert "pack" not in inside  # the kernel is packed once
 
 
+def test_carries_that_never_change_are_constants() -> None:
+    w, init, xs = array(3, 3), array(3, seed=1), array(5, 3, seed=2)
+
+    def through(w, init, xs):
+        (h, same), ys = cr.scan(lambda c, x: ((cr.tanh(c[0] @ c[1] + x), c[1]), c[0]), (init, w), xs)
+        return h, same * 1.0, ys
+
+    def closed(w, init, xs):
+        h, ys = cr.scan(lambda h, x: (cr.tanh(h @ w + x), h), init, xs)
+        return h, w * 1.0, ys
+
+    assert_equal(through(w, init, xs), closed(w, init, xs))
+    gradients = [cr.grad(weighted(f), argnums=(0, 1, 2))(w, init, xs) for f in (through, closed)]
+    assert_equal(gradients[0], gradients[1])
+    assert_equal(cr.scan(lambda c, x: (c, x + c), 2.0, xs), (cr.asarray(2.0), xs + 2.0))
+    assert cr.scan(lambda c, x: (c, None), 2.0, xs)[0].item() == 2.0
+
+
+def test_forward_mode_computes_values_once_or_keeps_nothing() -> None:
+    w, init, t = array(16, 16), array(4, 16, seed=1), array(16, 16, seed=2)
+
+    def plan(length, stacks):
+        def f(w):
+            return cr.scan(lambda h, _: (cr.tanh(h @ w), h if stacks else None), init, length=length)
+
+        return cr.compile(lambda w: cr.jvp(f, (w,), (t,))).trace(w).plan
+
+    def products(plan):
+        return [
+            sum("bmm" in call.label for inner in region.loop.regions for task in inner.tasks for call in task.calls)
+            for region in plan.regions
+            if region.loop is not None
+        ]
+
+    assert products(plan(8, True)) == [1, 2]  # values, then tangents
+    assert sorted(products(plan(8, False))) == [1, 3]  # the results, and tangents with the values they need
+    assert plan(8, False).arena_bytes == plan(800, False).arena_bytes
+
+
+def test_values_that_are_computed_again_late_in_the_body() -> None:
+    """The compiler copies an item for its late users: the items' numbers move, what they are bound to must not."""
+    w, init = array(128, 128, dtype="float32") * 0.1, array(256, 128, seed=1, dtype="float32")
+
+    def f(c, _):
+        early = c * 0.2
+        h = cr.sin(early) @ w
+        for _ in range(9):
+            h = cr.tanh(h @ w)
+        return (h + cr.sin(early)) * 0.5, (h - early).sum()
+
+    assert_equal(cr.compile(lambda c: cr.scan(f, c, length=3))(init), in_python(f, init, None, 3))
+
+
 def test_gathering_inside() -> None:
     table, rows = array(6, 3), cr.asarray(np.array([5, 0, 3, 3]))
 
@@ -547,3 +600,13 @@ def test_a_body_that_raises_leaves_no_trace() -> None:
     with pytest.raises(ZeroDivisionError):
         cr.scan(lambda c, x: 1 // 0, 0.0, cr.zeros(3))
     assert (cr.ones(2) + 1).tolist() == [2.0, 2.0]
+
+
+def test_results_of_one_loop_are_evaluated_together(monkeypatch) -> None:
+    runs = []
+    before = runtime.run
+    monkeypatch.setattr(runtime, "run", lambda *args: runs.append(1) or before(*args))
+    last, stacked = cr.scan(lambda carry, x: (carry + x, carry * 2), cr.tensor(0.0), cr.arange(5.0))
+    assert float(last) == 10.0
+    assert stacked.tolist() == [0.0, 0.0, 2.0, 6.0, 12.0]
+    assert len(runs) == 1

@@ -12,13 +12,13 @@ from .dtypes import float64, uint64
 from .errors import CompileError, ConfigError, DTypeError, ShapeError
 from .graph.node import Node
 from .ops.base import emit, message, mode
-from .ops.control import close, results
+from .ops.control import close, replay, results
 from .ops.leaf import placeholder
 from .recording import full
 from .tensor import Tensor, state
 from .transforms.batch import batch
 from .transforms.paths import dependents
-from .tree import tree_flatten, tree_flatten_with_path, tree_unflatten
+from .tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
 
 _NUMBERS = (float, int, bool)
 
@@ -37,13 +37,16 @@ class _Cell:
 
 
 class Region:
-    """What the body of a loop reads and writes of the state around it (the place of a `Trace` while it is recorded).
+    """What the body of a loop or branch reads and writes of the state around it (in the place of a `Trace`, meanwhile).
 
-    `root` is the trace of the compiled function around all loops, or None.
+    `root` is the trace of the compiled function around all loops, or None. `name` is that of the function that records
+    the region, for messages, `what` it is.
     """
 
-    def __init__(self, parent: Any):
+    def __init__(self, parent: Any, name: str, what: str = "the body of a loop"):
         self.parent = parent
+        self.name = name
+        self.what = what
         self.root: Any = None if parent is None else parent.root
         self.cells: dict[int, _Cell] = {}
 
@@ -67,8 +70,8 @@ class Region:
         """Give a tensor from outside another value."""
         cell = self._cell(tensor)
         if node.shape != cell.before.shape or node.dtype is not cell.before.dtype:
-            problem = "state changes its type from iteration to iteration"
-            raise ShapeError(message("scan", problem, (cell.before, node)))
+            problem = f"{self.what} changes the type of state"
+            raise ShapeError(message(self.name, problem, (cell.before, node)))
         cell.current = node
         cell.written = True
 
@@ -78,8 +81,9 @@ class Region:
 
     def write_grad(self, tensor: Tensor, value: Tensor | None) -> None:
         """Not possible: a gradient slot may be empty, and a loop carries values."""
-        problem = "the body of a loop cannot write the .grad of a tensor from outside"
-        raise CompileError(message("scan", problem, (), "use chainrule.grad inside, or backward() behind the loop"))
+        problem = f"{self.what} cannot write the .grad of a tensor from outside"
+        help = f"use chainrule.grad inside, or backward() behind the {'loop' if 'loop' in self.what else 'choice'}"
+        raise CompileError(message(self.name, problem, (), help))
 
     def lift(self, getter: Callable[[], float]) -> Node:
         """A hyperparameter."""
@@ -133,9 +137,10 @@ def scan(
         >>> total, sums
         (tensor(6.), tensor([1., 3., 6.]))
     """
+    function_given("scan", "f", f)
     paths, leaves, definition = tree_flatten_with_path(xs, "xs")
-    stacks = [_stack(path, leaf) for path, leaf in zip(paths, leaves)]
-    count = _length(paths, stacks, length)
+    stacks = [stack_of(path, leaf) for path, leaf in zip(paths, leaves)]
+    count = length_of(paths, stacks, length)
     if unroll is True:
         return _unrolled(f, init, stacks, definition, count, reverse)
     if not isinstance(unroll, int) or unroll < 1:
@@ -144,28 +149,40 @@ def scan(
         if count % unroll:
             raise ConfigError(message("scan", f"unroll={unroll} does not divide the {count} iterations", ()))
         return _by_blocks(f, init, stacks, definition, count, reverse, unroll)
+    return looped("scan", f, init, stacks, definition, count, reverse)
+
+
+def looped(
+    name: str, f: Any, init: Any, stacks: Sequence[Node], definition: TreeDef, count: int, reverse: bool = False
+) -> tuple[Any, Any]:
+    """`scan` of at least one iteration over `stacks`, the leaves of a tree; `name` is the caller's, for messages."""
+    stacks = list(stacks)
     first_paths, first_leaves, carry_definition = tree_flatten_with_path(init, "carry")
-    first = [to_node(leaf, "scan") for leaf in first_leaves]
+    first = [to_node(leaf, name) for leaf in first_leaves]
     grad = mode.grad_enabled
-    carries = [placeholder(i, n.shape, n.dtype, grad and n.dtype.kind == "f") for i, n in enumerate(first)]
+    carries = [placeholder(i, n.shape, n.dtype, grad and n.dtype.kind in "fc") for i, n in enumerate(first)]
     slices = [
-        placeholder(len(carries) + i, n.shape[1:], n.dtype, grad and n.dtype.kind == "f") for i, n in enumerate(stacks)
+        placeholder(len(carries) + i, n.shape[1:], n.dtype, grad and n.dtype.kind in "fc") for i, n in enumerate(stacks)
     ]
     number = placeholder(len(carries) + len(slices), (), uint64)
-    region = Region(state.trace)
+    region = Region(state.trace, name)
     iterations, state.trace, state.iterations = state.iterations, region, (*state.iterations, number)
     try:
         carry = tree_unflatten(carry_definition, [Tensor(n) for n in carries])
         result = f(carry, tree_unflatten(definition, [Tensor(n) for n in slices]))
         if not (isinstance(result, tuple) and len(result) == 2):
             problem = f"the function has to return a pair (carry, y), not {type(result).__name__}"
-            raise ConfigError(message("scan", problem, ()))
-        following = _following(result[0], carry_definition, first, first_paths)
+            raise ConfigError(message(name, problem, ()))
+        carried_on = following(result[0], carry_definition, first, first_paths, name)
         y_leaves, y_definition = tree_flatten(result[1])
-        outputs = following + [_result(leaf) for leaf in y_leaves]
+        outputs = carried_on + [_result(leaf, name) for leaf in y_leaves]
     finally:
         state.trace, state.iterations = region.parent, iterations
     cells = [c for c in region.cells.values() if c.written]
+    ends, outputs = first, settled(carries, carried_on, first, outputs, cells)
+    moving = [i for i, (a, b) in enumerate(zip(carries, carried_on)) if a is not b]
+    outputs[: len(carries)] = [outputs[i] for i in moving]
+    carries, first = [carries[i] for i in moving], [first[i] for i in moving]
     varying = dependents([*outputs, *(c.current for c in cells)], _starts(region, carries, slices, number), False)
     carried = region.carried(varying)
     replaced: dict[Node, Node] = {}
@@ -175,7 +192,7 @@ def scan(
         first.append(cell.before)
         if cell.alias is not None:
             replaced[cell.alias] = inner
-    outputs[len(following) : len(following)] = [c.current for c in carried]
+    outputs[len(moving) : len(moving)] = [c.current for c in carried]
     stacks.append(emit("iota", attributes=((count,), 0, uint64)))
     slices.append(number)
     _hoist(outputs, {*carries, *replaced}, slices, stacks, replaced, count)
@@ -185,65 +202,90 @@ def scan(
     loop, constants = close(outputs, carries, slices, count, reverse, replaced)
     found = results(loop, (*constants, *first, *stacks), range(len(outputs)))
     for cell in cells:
-        cell.tensor._rebind(found[len(following) + carried.index(cell)] if cell in carried else cell.current)
-    last = tree_unflatten(carry_definition, [Tensor(n) for n in found[: len(following)]])
+        cell.tensor._rebind(found[len(moving) + carried.index(cell)] if cell in carried else cell.current)
+    for place, node in zip(moving, found):
+        ends[place] = node
+    last = tree_unflatten(carry_definition, [Tensor(n) for n in ends])
     return last, tree_unflatten(y_definition, [Tensor(n) for n in found[len(carries) :]])
 
 
-def _stack(path: str, leaf: Any) -> Node:
+def settled(
+    carries: Sequence[Node], after: Sequence[Node], first: Sequence[Node], nodes: Sequence[Node], cells: Sequence[_Cell]
+) -> list[Node]:
+    """`nodes` of a region in which carries that never change are what they are before the loop; `cells` follow."""
+    same = {inner: outer for inner, outer, following in zip(carries, first, after) if inner is following}
+    if not same:
+        return list(nodes)
+    found = replay([*nodes, *(cell.current for cell in cells)], same)
+    for cell, node in zip(cells, found[len(nodes) :]):
+        cell.current = node
+    return found[: len(nodes)]
+
+
+def stack_of(path: str, leaf: Any, name: str = "scan") -> Node:
+    """The node of something that is sliced along its first axis."""
     if not isinstance(leaf, (Tensor, np.ndarray, np.generic)):
         problem = f"{path} is {type(leaf).__name__}, which has no axis to go along"
-        raise DTypeError(message("scan", problem, (), "close over values that stay the same"))
-    node = to_node(leaf, "scan")
+        raise DTypeError(message(name, problem, (), "close over values that stay the same"))
+    node = to_node(leaf, name)
     if not node.shape:
-        raise ShapeError(message("scan", f"{path} has no axis to go along", (node,), "close over it instead"))
+        raise ShapeError(message(name, f"{path} has no axis to go along", (node,), "close over it instead"))
     return node
 
 
-def _length(paths: Sequence[str], stacks: Sequence[Node], length: Any) -> int:
+def length_of(paths: Sequence[str], stacks: Sequence[Node], length: Any, name: str = "scan") -> int:
     """The number of iterations, on which everything has to agree."""
     if length is not None and (not hasattr(length, "__index__") or isinstance(length, bool)):
-        raise ConfigError(message("scan", f"length must be a whole number, not {length!r}", ()))
+        raise ConfigError(message(name, f"length must be a whole number, not {length!r}", ()))
     known = None if length is None else (length.__index__(), "length")
     for path, node in zip(paths, stacks):
         if known is None:
             known = (node.shape[0], path)
         elif node.shape[0] != known[0]:
             problem = f"{known[1]} has {known[0]} iterations, {path} has {node.shape[0]} (axis 0)"
-            raise ShapeError(message("scan", problem, tuple(stacks)))
+            raise ShapeError(message(name, problem, tuple(stacks)))
     if known is None:
-        raise ConfigError(message("scan", "neither xs nor length says how many iterations there are", ()))
+        raise ConfigError(message(name, "neither xs nor length says how many iterations there are", ()))
     if known[0] < 1:
-        raise ConfigError(message("scan", f"{known[0]} iterations: a loop needs at least one", tuple(stacks)))
+        raise ConfigError(message(name, f"{known[0]} iterations: a loop needs at least one", tuple(stacks)))
     return known[0]
 
 
-def _following(carry: Any, definition: Any, first: Sequence[Node], paths: Sequence[str]) -> list[Node]:
+def following(
+    carry: Any, definition: Any, first: Sequence[Node], paths: Sequence[str], name: str = "scan"
+) -> list[Node]:
     """The nodes of the next carry, which have to have the types of the first."""
     leaves, structure = tree_flatten(carry)
     if structure != definition:
-        raise ConfigError(message("scan", f"the carry goes in as {definition} and comes out as {structure}", ()))
+        raise ConfigError(message(name, f"the carry goes in as {definition} and comes out as {structure}", ()))
+    function = "f" if name == "scan" else "body_fun"
     found = []
     for leaf, node, path in zip(leaves, first, paths):
         if isinstance(leaf, _NUMBERS) and not node.shape:
-            found.append(full(leaf, (), node.dtype, "scan"))
+            found.append(full(leaf, (), node.dtype, name))
             continue
-        after = to_node(leaf, "scan")
+        after = to_node(leaf, name)
         for kind, same in ((ShapeError, after.shape == node.shape), (DTypeError, after.dtype is node.dtype)):
             if not same:
                 before = f"{node.dtype.name}{list(node.shape)}"
                 problem = f"{path} goes in as {before} and comes out as {after.dtype.name}{list(after.shape)}"
-                help = "give init the type that f returns" if kind is ShapeError else "convert with .astype(...)"
-                raise kind(message("scan", problem, (), help))
+                help = f"give init the type that {function} returns"
+                raise kind(message(name, problem, (), help if kind is ShapeError else "convert with .astype(...)"))
         found.append(after)
     return found
 
 
-def _result(leaf: Any) -> Node:
+def function_given(name: str, label: str, function: Any) -> None:
+    """Raise ConfigError unless the argument called `label` is a function."""
+    if not callable(function):
+        raise ConfigError(message(name, f"{label} is no function but {type(function).__name__}", ()))
+
+
+def _result(leaf: Any, name: str = "scan") -> Node:
     if not isinstance(leaf, (Tensor, np.ndarray, np.generic, *_NUMBERS)):
         problem = f"the function returned {type(leaf).__name__}, not tensors"
-        raise DTypeError(message("scan", problem, ()))
-    return to_node(leaf, "scan")
+        raise DTypeError(message(name, problem, ()))
+    return to_node(leaf, name)
 
 
 def _starts(region: Region, carries: list[Node], slices: list[Node], number: Node) -> list[Node]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..graph.node import Node
-from ..ops import loop_rules
 from ..ops.base import apply, mode
 from ..ops.rules import lead
 from .paths import dependents
@@ -35,7 +34,7 @@ def batch(outputs: Sequence[Node], inputs: Mapping[Node, Node], size: int) -> li
         replaced[old] = new
         if len(new.shape) > len(old.shape):
             is_batched.add(old)
-    joint: dict[tuple, list[Node]] = {}  # all results of batched loops
+    joint: dict[tuple, Sequence[Node]] = {}  # all results of batched operations
     before = mode.where
     try:
         for node in dependents(outputs, list(inputs), gradients=False):
@@ -45,10 +44,10 @@ def batch(outputs: Sequence[Node], inputs: Mapping[Node, Node], size: int) -> li
             operands = tuple([replaced.get(operand, operand) for operand in node.inputs])
             batched = tuple([operand in is_batched for operand in node.inputs])
             if True in batched:
-                if node.op.joint:
-                    key = (node.op.loop, operands)
+                if node.op.rules is not None:
+                    key = (node.op.joined, operands)
                     if key not in joint:
-                        joint[key] = loop_rules.batch(node.op.loop, operands, batched, size, batch)
+                        joint[key] = node.op.rules.batch(node.op.joined, operands, batched, size, batch)
                     replaced[node] = joint[key][node.op.index]
                 else:
                     replaced[node] = node.op.batch(operands, batched, size)

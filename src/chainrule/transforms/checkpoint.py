@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..graph.node import Node
-from ..ops.base import apply, emit, mode
+from ..ops.base import apply, emit, mode, primitive
+
+_ALIAS = primitive("alias")
 
 
 def inside(results: Iterable[Node], before: Iterable[Node]) -> list[Node]:
@@ -24,14 +26,19 @@ def inside(results: Iterable[Node], before: Iterable[Node]) -> list[Node]:
 
 def region(first: Node) -> list[Node]:
     """The nodes of a checkpointed region, given its first "checkpoint" node."""
-    count = first.op.count
-    return inside(first.inputs[:count], first.inputs[count:])
+    count, stop = first.op.count, len(first.inputs) - first.op.kept
+    return inside(first.inputs[:count], first.inputs[count:stop])
+
+
+def kept(first: Node) -> tuple[Node, ...]:
+    """The nodes of a checkpointed region that are kept and not computed again."""
+    return first.inputs[len(first.inputs) - first.op.kept :]
 
 
 def hidden(order: Sequence[Node]) -> set[Node]:
     """The nodes of `order` that lie inside checkpointed regions: their values are not kept for a backward pass."""
     firsts = [node for node in order if node.op.name == "checkpoint" and node.op.count]
-    return {node for first in firsts for node in region(first)}
+    return {node for first in firsts for node in region(first)}.difference(*map(kept, firsts))
 
 
 def recompute(first: Node, cotangent: Node, again: Mapping[Node, Node]) -> dict[Node, Node]:
@@ -47,10 +54,12 @@ def recompute(first: Node, cotangent: Node, again: Mapping[Node, Node]) -> dict[
         again: nodes of regions around this one that are computed again already.
 
     Returns:
-        For each node of the region the new one.
+        For each node of the region the new one, or of one that is kept a stand-in (see `became`).
     """
+    saved = set(kept(first))
     then = _corner(first.inputs[0] if cotangent.op.name == "full" and cotangent.value is None else cotangent)
     new: dict[Node, Node] = {}
+    shadows: dict[Node, Node] = {}
     fresh: set[Node] = set()
     held: dict[Node, Node] = {}
     before = mode.where
@@ -58,6 +67,9 @@ def recompute(first: Node, cotangent: Node, again: Mapping[Node, Node]) -> dict[
         for node in region(first):
             mode.where = node.where
             operands = [new.get(operand, again.get(operand, operand)) for operand in node.inputs]
+            if node in saved:
+                shadows[node] = Node(node.op, tuple(operands), node.shape, node.dtype, None, node.requires_grad)
+                continue
             waits = any(operand in fresh for operand in operands)
             if not waits and node.op.family != "movement" and then is not None:
                 place = min(range(len(operands)), key=lambda n: (_bytes(operands[n]), n))
@@ -72,7 +84,15 @@ def recompute(first: Node, cotangent: Node, again: Mapping[Node, Node]) -> dict[
                 fresh.add(made)
     finally:
         mode.where = before
-    return new
+    return new | shadows
+
+
+def became(shadow: Node, node: Node) -> None:
+    """Let the stand-in of a kept node, whose rule has been asked for by now, stand for the node itself.
+
+    A rule reads the operands of its node, which are computed again, and may use the node, which is not.
+    """
+    shadow.op, shadow.inputs = _ALIAS, (node,)
 
 
 def _corner(x: Node) -> Node | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph.node import Node
-from ..ops import loop_rules
 from ..ops.base import mode
 from .paths import between
 
@@ -32,7 +31,7 @@ def jvp(outputs: Sequence[Node], primals: Sequence[Node], tangents: Sequence[Nod
                 raise AssertionError(f"tangent {tangent!r} does not have the type of {primal!r}")
             known[primal] = tangent
     starts = set(primals)
-    joint: dict[tuple, list[Node | None]] = {}  # tangents of all results of loops
+    joint: dict[tuple, Sequence[Node | None]] = {}  # tangents of all results of an operation
     before = mode.where
     try:
         for node in path:
@@ -42,10 +41,10 @@ def jvp(outputs: Sequence[Node], primals: Sequence[Node], tangents: Sequence[Nod
             if all(part is None for part in parts):
                 continue
             mode.where = node.where
-            if node.op.joint:
-                key = (node.op.loop, node.inputs)
+            if node.op.rules is not None:
+                key = (node.op.joined, node.inputs)
                 if key not in joint:
-                    joint[key] = loop_rules.jvp(node, parts, jvp)
+                    joint[key] = node.op.rules.jvp(node, parts, jvp)
                 tangent = joint[key][node.op.index]
             else:
                 tangent = node.op.jvp(node, parts)

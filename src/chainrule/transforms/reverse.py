@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..graph.node import Node
-from ..ops import loop_rules
 from ..ops.base import credit, emit, mode
 from ..ops.rules import sum_parts
-from .checkpoint import recompute
+from .checkpoint import became, kept, recompute
 from .paths import between
 
 
@@ -45,11 +44,12 @@ def _sweep(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequ
     ends = set(wrt)
     found: dict[Node, Node] = {}
     again: dict[Node, Node] = {}  # nodes inside checkpointed regions -> the same computed again
+    saved: set[Node] = set()  # of these, those that are kept
     pieces: dict[Node, list[tuple[Node, Node]]] = {}  # what slices of a node bring: (slice, cotangent)
     waiting: dict[Node, Node] = {}  # first result of a region -> a cotangent of one of its results
     before = mode.where
     try:
-        siblings: list[tuple[Node, Node]] = []  # results of one loop with their cotangents, recorded one after another
+        siblings: list[tuple[Node, Node]] = []  # results of one operation with cotangents, recorded one after another
         order: list[Any] = [*reversed(path), None]
         for node in order:
             if siblings and not (node is not None and _siblings(node, siblings[0][0])):
@@ -60,7 +60,12 @@ def _sweep(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequ
                     siblings.reverse()
                     nodes = [again.get(sibling, sibling) for sibling, _ in siblings]
                     parts = [part for _, part in siblings]
-                    _gather(gathered, first.inputs, needed, loop_rules.vjp(nodes, parts, needed, _sweep))
+                    rules: Any = first.op.rules
+                    _gather(gathered, first.inputs, needed, rules.vjp(nodes, parts, needed, _sweep))
+                    for (sibling, _), actual in zip(siblings, nodes):
+                        sibling.op = actual.op  # a rule may note that it was asked, see `custom_vjp`
+                        if sibling in saved:
+                            became(actual, sibling)
                 siblings = []
             if node is None:
                 break
@@ -75,11 +80,12 @@ def _sweep(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequ
                     waiting.setdefault(first, cotangent)
                 if first is node and node in waiting:
                     again.update(recompute(node, waiting.pop(node), again))
+                    saved.update(kept(node))
             if cotangent is None:
                 continue
             if node in ends:
                 found[node] = cotangent
-            if node.op.joint:
+            if node.op.rules is not None:
                 siblings.append((node, cotangent))
                 continue
             inputs = node.inputs
@@ -92,6 +98,8 @@ def _sweep(outputs: Sequence[Node], cotangents: Sequence[Node | None], wrt: Sequ
             mode.where = node.where
             actual = again.get(node, node)
             _gather(gathered, inputs, needed, actual.op.vjp(actual, cotangent, needed))
+            if node in saved:
+                became(actual, node)
     finally:
         mode.where = before
     return [found.get(node) for node in wrt]
@@ -150,5 +158,5 @@ def _gather(
 
 
 def _siblings(a: Node, b: Node) -> bool:
-    """Whether two nodes are results of one loop."""
-    return a.op.joint and b.op.joint and a.inputs == b.inputs and a.op.loop == b.op.loop
+    """Whether two nodes are results of one operation."""
+    return a.op.rules is not None and a.op.rules is b.op.rules and a.inputs == b.inputs and a.op.joined == b.op.joined
