@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import DType, bfloat16, converted
+from .dtypes import ALL, DType, bfloat16, complex_dtype, converted
 from .errors import DTypeError, PlaceholderError, ShapeError
 from .graph.node import Node
 from .ops.base import message
 from .recording import broadcast, broadcast_shapes, cast, constant, full, promoted
 from .tensor import Tensor, node_of
+
+_HELD = {dtype.numpy for dtype in ALL}
 
 
 def to_node(value: Any, name: str = "asarray") -> Node:
@@ -22,25 +24,48 @@ def to_node(value: Any, name: str = "asarray") -> Node:
 
 
 def to_array(value: Any, name: str = "asarray", dtype: DType | None = None) -> np.ndarray:
-    """A new array of ours from `value`: NumPy arrays keep their dtype, Python floats give float32, ints int64."""
+    """A new array of ours from `value`: NumPy arrays keep their dtype, Python floats give float32, ints int64.
+
+    Python complex numbers give complex64. Complex values do not become real ones: DTypeError names `real`.
+    """
     try:
-        direct = None if dtype is None or dtype.is_half else dtype.numpy
+        direct = None if dtype is None or dtype.is_half or _is_complex(value) else dtype.numpy
         array = np.array(_bits_of_bfloat16(value), dtype=direct, order="C", copy=True)
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, PlaceholderError):
             raise
-        raise ShapeError(message(name, f"no array can be made of this: {error}", ())) from None
-    if array.dtype.kind not in "biuf" and array.dtype != bfloat16.numpy:
+        if "complex" in str(error):
+            _refuse_complex(name, dtype)
+        kind = DTypeError if isinstance(error, OverflowError) else ShapeError
+        raise kind(message(name, f"no array can be made of this: {error}", ())) from None
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype not in _HELD:
         raise DTypeError(message(name, f"elements of type {array.dtype} are not numbers that tensors hold", ()))
     if dtype is not None and array.dtype != dtype.numpy:
+        if array.dtype.kind == "c" and dtype.kind not in "bc":
+            _refuse_complex(name, dtype)
         return converted(array, dtype)
-    if dtype is None and array.dtype == np.float64:
+    if dtype is None and (array.dtype == np.float64 or array.dtype == np.complex128):
         first = value
         while isinstance(first, (list, tuple)) and first:
             first = first[0]
-        if type(first) in (float, int, bool) or isinstance(first, (list, tuple)):
-            array = array.astype(np.float32)
+        if type(first) in (float, int, bool, complex) or isinstance(first, (list, tuple)):
+            array = array.astype(np.float32 if array.dtype.kind == "f" else np.complex64)
     return array
+
+
+def _is_complex(value: Any) -> bool:
+    """Whether `value`, or the first number in nested lists, is complex: NumPy would drop its imaginary part."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, complex) or (isinstance(value, np.ndarray) and value.dtype.kind == "c")
+
+
+def _refuse_complex(name: str, dtype: DType | None):
+    wanted = "real" if dtype is None else dtype.name
+    help = "take the real part first, as in real(x), or the absolute value"
+    raise DTypeError(message(name, f"complex numbers do not become {wanted} ones", (), help))
 
 
 def _bits_of_bfloat16(value: Any) -> Any:
@@ -57,12 +82,12 @@ def nodes_of(name: str, values: tuple, weak: bool = True) -> list[Node] | None:
     for position, value in enumerate(values):
         if isinstance(value, Tensor):
             nodes.append(node_of(value))
-        elif type(value) in (float, int, bool):
+        elif type(value) in (float, int, bool, complex):
             scalars.append(position)
             nodes.append(None)
         elif isinstance(value, (np.ndarray, np.generic)):
             nodes.append(constant(to_array(value, name)))
-        elif isinstance(value, (float, int)):
+        elif isinstance(value, (float, int, complex)):
             scalars.append(position)
             nodes.append(None)
         else:
@@ -72,6 +97,8 @@ def nodes_of(name: str, values: tuple, weak: bool = True) -> list[Node] | None:
         nodes = [constant(to_array(v, name)) for v in values]
         strong, scalars = nodes, []
     dtype = promoted(name, strong)
+    if scalars and dtype.kind == "f" and any(isinstance(values[i], complex) for i in scalars):
+        dtype = complex_dtype(dtype)  # as wide as the tensors
     shape = strong[0].shape
     for node in strong:
         if node.shape != shape:

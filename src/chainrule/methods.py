@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
 import numpy as np
 
-from . import autograd, functions, indexing, linalg
+from . import assignment, autograd, functions, indexing, linalg
 from .conversion import to_node
-from .dtypes import as_dtype, bfloat16, bool_, float16, float32, float64, int32, int64
+from .dtypes import as_dtype, bfloat16, bool_, complex64, complex128, float16, float32, float64, int32, int64
 from .errors import ConfigError
-from .operators import replace
+from .operators import in_place, replace
 from .ops.base import emit, message
-from .recording import broadcast, cast, full, is_dtype_like, permute, reject
+from .recording import broadcast, cast, check_device, full, is_dtype_like, permute, reject
 from .tensor import Tensor, node_of
 
 _FUNCTIONS = """
-abs acos acosh add all amax amin any argmax argmin argsort asin asinh astype atan atan2 atanh broadcast_to ceil
-chunk clamp clip cos cosh count_nonzero cumprod cumsum cumulative_prod cumulative_sum divide erf exp expand
+abs acos acosh add all amax amin angle any argmax argmin argsort asin asinh astype atan atan2 atanh broadcast_to ceil
+chunk clamp clip conj cos cosh count_nonzero cumprod cumsum cumulative_prod cumulative_sum divide erf exp expand
 expand_dims expm1 flatten flip floor floor_divide gather isfinite isinf isnan log log10 log1p log2 logical_and
 logical_not logical_or logical_xor logsumexp max maximum mean min minimum moveaxis multiply negative nonzero pow
 prod ravel reciprocal remainder repeat_interleave reshape roll round rsqrt sigmoid sign sin sinh sort split sqrt
 square squeeze std subtract sum swapaxes take tan tanh tile topk transpose tril triu trunc unique unsqueeze unstack
 var where
 """.split()
+
+#: methods that are functions loaded when they are first used (see `functions.extended`)
+_LATER = """
+addcdiv addcmul allclose aminmax argpartition argwhere bincount clamp_max clamp_min corrcoef cov cummax cummin deg2rad
+diag diag_embed diagflat dsplit fliplr flipud float_power fmax fmin fmod frac frexp gcd heaviside hsplit index_add
+index_copy index_fill index_select isclose isneginf isposinf kthvalue lcm ldexp lerp logaddexp2 logcumsumexp
+masked_fill masked_select mode movedim msort nan_to_num nanmean nanquantile nansum partition ptp quantile rad2deg
+rot90 scatter scatter_reduce sgn tensor_split true_divide unique_consecutive vsplit
+""".split()
+
+#: versions of the Array API standard whose functions the namespace has
+_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12")
 
 
 def _view(self: Tensor, *shape: Any) -> Tensor:
@@ -43,8 +56,7 @@ def _to(self: Tensor, *targets: Any, dtype: Any = None, device: Any = None, **_:
             device = target
         else:
             dtype = target
-    if device is not None and str(device) != "cpu":
-        raise ConfigError(message("to", f"device {device!r} is not available; there is 'cpu'", (node_of(self),)))
+    check_device("to", device)
     return self if dtype is None else functions.astype(self, dtype)
 
 
@@ -69,9 +81,19 @@ def _transposed(self: Tensor) -> Tensor:
     return Tensor(permute(node_of(self), (1, 0)))
 
 
+def _adjoint(self: Tensor) -> Tensor:
+    """The conjugate transpose of a matrix; for other numbers of axes it raises."""
+    return functions.conj(_transposed(self))
+
+
+def _at(self: Tensor) -> Any:
+    """What ``x.at[index].set(v)``, `.add`, `.multiply` and so on start from: see `chainrule.at.Part`."""
+    return importlib.import_module(".at", __package__).At(self)
+
+
 def _t(self: Tensor) -> Tensor:
     """The transpose of a matrix; a vector or scalar stays as it is."""
-    return self if self.ndim < 2 else _transposed(self)
+    return _clone(self) if self.ndim < 2 else _transposed(self)
 
 
 def _permute(self: Tensor, *axes: Any) -> Tensor:
@@ -92,11 +114,6 @@ def _contiguous(self: Tensor) -> Tensor:
     return self
 
 
-def _masked_fill(self: Tensor, mask: Any, value: Any) -> Tensor:
-    """`value` where `mask` holds, else this tensor."""
-    return functions.where(mask, value, self)
-
-
 def _new_value(self: Tensor, value: Any, name: str) -> Tensor:
     node = node_of(self)
     source = to_node(value, name)
@@ -115,8 +132,8 @@ def _copy_(self: Tensor, value: Any) -> Tensor:
 def _fill_(self: Tensor, value: Any) -> Tensor:
     """Write one number to every element of this handle."""
     node = node_of(self)
-    if isinstance(value, (bool, int, float)):
-        value = float(value) if node.dtype.kind == "f" else value
+    if isinstance(value, (bool, int, float, complex)):
+        value = float(value) if node.dtype.kind in "fc" and isinstance(value, (bool, int)) else value
         return replace(self, Tensor(full(value, node.shape, node.dtype, "fill_")), "fill_")
     return _new_value(self, value, "fill_")
 
@@ -143,13 +160,22 @@ def _scaled(operation: Any):
 
 
 def _namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
-    """The module with the Array API's functions."""
+    """The module with the Array API's functions.
+
+    Raises ConfigError for a version of the standard that it does not follow.
+    """
+    if api_version is not None and api_version not in _VERSIONS:
+        problem = f"version {api_version!r} of the standard is not offered; there are {', '.join(_VERSIONS)}"
+        raise ConfigError(message("__array_namespace__", problem, ()))
     return sys.modules[__package__]
 
 
 def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
-    """This tensor on `device`, which is "cpu"."""
-    return _to(self, device=device)
+    """This tensor on `device`, which is "cpu"; the host has no streams."""
+    check_device("to_device", device)
+    if stream is not None:
+        raise ConfigError(message("to_device", f"the CPU has no streams, so not {stream!r}", ()))
+    return self
 
 
 def _new(maker: Any):
@@ -165,7 +191,7 @@ def _type_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 def _addmatmul(name: str, swap: bool):
-    def method(self: Tensor, other: Any) -> Any:
+    def method(self: Tensor, other: Any, /) -> Any:
         if not isinstance(other, (Tensor, np.ndarray)):
             return NotImplemented
         return linalg.matmul(other, self) if swap else linalg.matmul(self, other)
@@ -174,19 +200,33 @@ def _addmatmul(name: str, swap: bool):
     return method
 
 
+def _later(name: str):
+    def method(self: Tensor, *operands: Any, **options: Any) -> Any:
+        return getattr(sys.modules[__package__], name)(self, *operands, **options)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"``chainrule.{name}(self, ...)``."
+    return method
+
+
 def _install() -> None:
     for name in _FUNCTIONS:
         setattr(Tensor, name, getattr(functions, name))
+    for name in _LATER:
+        setattr(Tensor, name, _later(name))
     methods = {
-        "__getitem__": indexing.getitem, "__setitem__": indexing.setitem, "__array_namespace__": _namespace,
+        "__getitem__": indexing.getitem, "__setitem__": assignment.setitem, "__array_namespace__": _namespace,
         "__matmul__": _addmatmul("__matmul__", False), "__rmatmul__": _addmatmul("__rmatmul__", True),
-        "T": property(_transposed), "mT": property(functions.matrix_transpose),
+        "__imatmul__": in_place("matmul", _addmatmul("__matmul__", False)),
+        "at": property(_at), "T": property(_transposed), "mT": property(functions.matrix_transpose),
+        "H": property(_adjoint), "mH": property(functions.adjoint), "real": property(functions.real),
+        "imag": property(functions.imag), "cfloat": _converter(complex64), "cdouble": _converter(complex128),
         "backward": autograd.backward, "clone": _clone, "contiguous": _contiguous, "copy_": _copy_, "fill_": _fill_,
         "div": functions.divide, "dot": linalg.vecdot, "matmul": linalg.matmul, "mul": functions.multiply,
-        "masked_fill": _masked_fill, "neg": functions.negative, "permute": _permute, "repeat": _repeat,
+        "neg": functions.negative, "permute": _permute, "repeat": _repeat,
         "sub": functions.subtract, "t": _t, "to": _to, "to_device": _to_device, "type_as": _type_as, "view": _view,
         "zero_": _zero_, "eq": functions.equal, "ne": functions.not_equal, "lt": functions.less,
-        "le": functions.less_equal, "gt": functions.greater, "ge": functions.greater_equal, "norm": linalg.norm,
+        "le": functions.less_equal, "gt": functions.greater, "ge": functions.greater_equal, "norm": linalg.norms.p_norm,
         "cpu": _contiguous, "new_zeros": _new(functions.zeros), "new_ones": _new(functions.ones),
         "add_": _written("add_", _scaled(functions.add)), "sub_": _written("sub_", _scaled(functions.subtract)),
         "mul_": _written("mul_", functions.multiply), "div_": _written("div_", functions.divide),

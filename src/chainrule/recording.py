@@ -13,14 +13,18 @@ import numpy as np
 
 from . import ops as _ops  # noqa: F401 (registers every primitive)
 from .dtypes import ALL, BY_NAME, DType, as_dtype, float32, promote
-from .errors import DTypeError, ShapeError
+from .errors import AxisError, ConfigError, DTypeError, ShapeError
 from .graph.node import Node
 from .ops.base import REGISTRY, Primitive, emit, message, mode, primitive
+from .ops.rules import full as full_node
 
 Shape = tuple[int, ...]
 
+#: axes that an array of NumPy can have
+MAXIMUM_AXES = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
 _CONSTANT = primitive("constant")
-_LIMITS = {d: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max)) for d in ALL if d.kind in "iu"}
+#: least and greatest number of each integer dtype
+LIMITS = {d: (int(np.iinfo(d.numpy).min), int(np.iinfo(d.numpy).max)) for d in ALL if d.kind in "iu"}
 _FULL = REGISTRY["full"]
 
 
@@ -37,24 +41,30 @@ def constant(array: np.ndarray, requires_grad: bool = False) -> Node:
     return Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array, requires_grad, mode.where)
 
 
-def scalar_value(value: Any, dtype: DType, name: str = "full") -> bool | int | float:
+def scalar_value(value: Any, dtype: DType, name: str = "full") -> bool | int | float | complex:
     """The Python scalar `value` as the kind of number that `dtype` holds; DTypeError where it does not fit."""
     kind = dtype.kind
-    if kind == "f":
-        if type(value) is float:
+    if kind in "fc":
+        if type(value) is float and kind == "f":
             return value
         if type(value) is bool:
             help = "write 1.0 or 0.0, or use where(...)"
             reject(name, f"a bool does not mix with {dtype.name}", (), help, DTypeError)
+        if kind == "c":
+            return complex(value)
+        if isinstance(value, (complex, np.complexfloating)):
+            help = "take .real of it, or convert the tensor with .astype(chainrule.complex64)"
+            reject(name, f"the complex number {value!r} does not mix with {dtype.name}", (), help, DTypeError)
         return float(value)
     if kind == "b":
         if isinstance(value, (bool, np.bool_)):
             return bool(value)
         reject(name, f"the number {value!r} does not mix with bool", (), "convert with .astype(...)", DTypeError)
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        help = "convert the tensor with .astype(chainrule.float32)"
+        wanted = "bool" if isinstance(value, bool) else "complex64" if isinstance(value, complex) else "float32"
+        help = f"convert the tensor with .astype(chainrule.{wanted})"
         reject(name, f"the {type(value).__name__} {value!r} does not mix with {dtype.name}", (), help, DTypeError)
-    low, high = _LIMITS[dtype]
+    low, high = LIMITS[dtype]
     if not low <= value <= high:
         problem = f"{value} does not fit {dtype.name}, whose range is {low} to {high}"
         reject(name, problem, (), "convert with .astype(...)", DTypeError)
@@ -65,6 +75,8 @@ def full(value: Any, shape: Shape, dtype: DType, name: str = "full") -> Node:
     """A node of `shape` and `dtype` filled with the Python scalar `value` (the weak operand of an operation)."""
     if dtype.kind != "f" or type(value) is not float:
         value = scalar_value(value, dtype, name)
+        if dtype.kind == "c":
+            return full_node(value, shape, dtype)
     op: Any = _FULL.__new__(_FULL)  # what Primitive.__init__ does, without its loop: this is on the hot path
     op.value = value
     op.shape = shape
@@ -187,7 +199,7 @@ def normal_axis(name: str, axis: Any, rank: int, node: Node | None = None) -> in
         reject(name, f"an axis is a whole number, not {axis!r}", (node,) if node else (), "", DTypeError)
     if not -rank <= number < rank:
         problem = f"axis {number} is out of range for {rank} axes"
-        reject(name, problem, (node,) if node else ())
+        reject(name, problem, (node,) if node else (), "", AxisError)
     return number % rank
 
 
@@ -214,13 +226,21 @@ def shape_tuple(name: str, shape: Any) -> Shape:
     for extent in result:
         if extent < 0:
             reject(name, f"extents are not negative: {result}")
+    if len(result) > MAXIMUM_AXES:
+        reject(name, f"a shape has at most {MAXIMUM_AXES} axes, not {len(result)}")
     return result
+
+
+def check_device(name: str, device: Any) -> None:
+    """Raise ConfigError unless `device` is None or the one there is."""
+    if device is not None and str(device) != "cpu":
+        raise ConfigError(message(name, f"device {str(device)!r} is not available; there is 'cpu'", ()))
 
 
 def is_dtype_like(value: Any) -> bool:
     """Whether `value` names a dtype (used by `.to`)."""
     return (
         isinstance(value, (DType, np.dtype))
-        or value in (float, int, bool)
+        or value in (float, int, bool, complex)
         or (isinstance(value, str) and value in BY_NAME)
     )

@@ -17,6 +17,7 @@ from . import runtime
 from .dtypes import DType, bfloat16, widened
 from .errors import DifferentiationError, DTypeError, GradientNotStoredError, PlaceholderError
 from .graph.node import Node
+from .interop import dlpack
 from .ops.base import emit, message, mode, primitive
 from .recording import constant, reject, size_of
 
@@ -30,6 +31,8 @@ class State(threading.local):
     lanes: tuple[Node, ...] = ()
     #: numbers of the iterations of enclosing loops, so that the random draws of iterations differ
     iterations: tuple[Node, ...] = ()
+    #: tensors written while a function is called to be differentiated, else None
+    writes: list[Tensor] | None = None
 
 
 state = State()
@@ -250,6 +253,8 @@ class Tensor:
             trace.write(self, node)
             return
         self._node = node
+        if state.writes is not None:
+            state.writes.append(self)
         bump()
 
     def _leaf_node(self, node: Node) -> Node:
@@ -309,9 +314,9 @@ class Tensor:
             return self
         node = node_of(self)
         if requires_grad:
-            if node.dtype.kind != "f":
+            if node.dtype.kind not in "fc":
                 help = "convert with .astype(chainrule.float32)"
-                reject("requires_grad", "only floating dtypes have gradients", (node,), help, DTypeError)
+                reject("requires_grad", "only floating and complex dtypes have gradients", (node,), help, DTypeError)
             self._leaf = True
             self._rebind(node)
         else:
@@ -365,22 +370,35 @@ class Tensor:
             return value.astype(dtype)
         return value.copy() if copy else value.view()
 
-    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        """A DLPack capsule; consumers that do not know read-only memory get a copy."""
-        value = self._value("__dlpack__")
-        if self._node.dtype is bfloat16:
-            help = "export x.astype(chainrule.float32)"
-            raise BufferError(message("__dlpack__", "NumPy cannot export bfloat16", (self._node,), help))
-        if max_version is not None and max_version[0] >= 1 and np.lib.NumpyVersion(np.__version__) >= "2.1.0":
-            return value.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
-        if copy is False:
-            raise BufferError("this consumer does not accept read-only memory, so a copy is needed")
-        return value.copy().__dlpack__(stream=stream)
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A DLPack capsule over the memory of the value, which has to be left as it is; ``copy=True`` makes another.
+
+        Consumers that ask for versioned capsules learn from a flag that the memory is read-only.
+        Raises BufferError for a stream, and for a device other than the CPU.
+        """
+        return dlpack.exported(self._value("__dlpack__"), self._node.dtype, stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        """DLPack's type and number of the device: the CPU."""
+        return dlpack.HOST
 
-    def item(self) -> bool | int | float:
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """A read-only view of the value for ``memoryview(x)``, which Python asks for from version 3.12 on."""
+        if flags & 1:  # PyBUF_WRITABLE
+            raise BufferError(message("__buffer__", "the memory of tensors is read-only", (self._node,)))
+        if self._node.dtype is bfloat16:
+            help = "convert with .astype(chainrule.float32)"
+            raise BufferError(message("__buffer__", "the buffer protocol has no bfloat16", (self._node,), help))
+        return self._value("__buffer__").data
+
+    def item(self) -> bool | int | float | complex:
         """The only element as a Python number."""
         return self._scalar("item")
 
@@ -400,10 +418,16 @@ class Tensor:
         return bool(self._scalar("bool"))
 
     def __int__(self) -> int:
-        return int(self._scalar("int"))
+        return int(self._real("int"))
 
     def __float__(self) -> float:
-        return float(self._scalar("float"))
+        return float(self._real("float"))
+
+    def _real(self, what: str):
+        if self._node.dtype.kind == "c":
+            problem = "a complex number does not become a real one"
+            reject(what, problem, (self._node,), "take x.real or abs(x)", DTypeError)
+        return self._scalar(what)
 
     def __complex__(self) -> complex:
         return complex(self._scalar("complex"))
@@ -440,6 +464,17 @@ class Tensor:
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
+
+    def __copy__(self) -> Tensor:
+        """Another handle on this value and its history; of a leaf a leaf of its own, without gradient."""
+        copy = type(self).__new__(type(self))
+        node = node_of(self)
+        Tensor.__init__(copy, detached(node) if self._leaf else node)
+        copy.name = self.name
+        if self._leaf:
+            copy._leaf = True
+            copy._node = copy._leaf_node(copy._node)
+        return copy
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         copy = type(self).__new__(type(self))

@@ -1,5 +1,6 @@
 """The array functions: the Array API standard's names, and the PyTorch spellings that cost nothing."""
 
+from .complex import adjoint, angle, complex, conj, imag, polar, real, view_as_complex, view_as_real
 from .creation import (
     arange,
     asarray,
@@ -72,6 +73,7 @@ from .elementwise import (
     minimum,
     multiply,
     negative,
+    nextafter,
     not_equal,
     positive,
     pow,
@@ -126,11 +128,6 @@ from .searching import (
     take,
     take_along_axis,
     topk,
-    unique,
-    unique_all,
-    unique_counts,
-    unique_inverse,
-    unique_values,
 )
 from .shape import (
     broadcast_arrays,
@@ -161,6 +158,7 @@ from .shape import (
     unsqueeze,
     unstack,
 )
+from .uniques import unique, unique_all, unique_counts, unique_inverse, unique_values
 
-__all__ = [name for name in dir() if not name.startswith("_") and name not in (
-    "creation", "data_types", "elementwise", "inspection", "reduction", "searching", "shape")]  # fmt: skip
+_MODULES = "creation data_types elementwise extended inspection reduction searching shape uniques".split()
+__all__ = [name for name in dir() if not name.startswith("_") and name not in _MODULES]

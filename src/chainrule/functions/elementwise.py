@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..conversion import nodes_of, to_node
-from ..dtypes import bool_
+from ..dtypes import bool_, complex_dtype
 from ..errors import DTypeError
 from ..graph.node import Node
 from ..operators import binary, power, record
 from ..ops.base import emit, mode, primitive
-from ..recording import broadcast, broadcast_shapes, cast, full, promoted, reject
+from ..recording import LIMITS, broadcast, broadcast_shapes, cast, full, promoted, reject
 from ..tensor import Tensor, node_of
 
 
@@ -39,7 +39,7 @@ exp = _unary("exp", "e to the power x.")
 expm1 = _unary("expm1", "exp(x) - 1, accurate for small x.")
 log = _unary("log", "Natural logarithm.")
 log1p = _unary("log1p", "log(1 + x), accurate for small x.")
-sqrt = _unary("sqrt", "Square root; NaN for negative numbers.")
+sqrt = _unary("sqrt", "Square root; NaN for negative real numbers.")
 rsqrt = _unary("rsqrt", "1 / sqrt(x).")
 sin = _unary("sin", "Sine of x in radians.")
 cos = _unary("cos", "Cosine of x in radians.")
@@ -62,9 +62,9 @@ trunc = _unary("trunc", "x without its fractional part.", "same")
 square = _unary("square", "x times x.", "record")
 reciprocal = _unary("reciprocal", "1 / x.")
 rectified = _unary("relu", "0 where x <= 0, else x; what `chainrule.functional.relu` computes.", "record")
-abs = _unary("abs", "Absolute value; its derivative at 0 is taken as 0.", "record")
+abs = _unary("abs", "Absolute value, real for complex x; its derivative at 0 is taken as 0.", "record")
 negative = _unary("neg", "-x.", "record")
-sign = _unary("sign", "-1, 0 or 1 by the sign of x; NaN stays.", "record")
+sign = _unary("sign", "-1, 0 or 1 by the sign of x, of complex numbers x / |x|; NaN stays.", "record")
 
 
 def positive(x: Any, /) -> Tensor:
@@ -88,7 +88,7 @@ logical_not = _plain("logical_not", "Not x, for bool.")
 def _question(name: str, doc: str, for_integers: bool) -> Callable[[Any], Tensor]:
     def function(x: Any, /) -> Tensor:
         node = to_node(x, name)
-        if node.dtype.kind != "f":
+        if node.dtype.kind not in "fc":
             return Tensor(full(for_integers, node.shape, bool_))
         return Tensor(emit(name, node))
 
@@ -126,7 +126,10 @@ add = _binary("add", "x1 + x2.")
 subtract = _binary("sub", "x1 - x2.", "subtract")
 multiply = _binary("mul", "x1 * x2.", "multiply")
 divide = _binary("div", "x1 / x2, for floating dtypes.", "divide")
-floor_divide = _binary("floor_divide", "x1 / x2 rounded towards minus infinity.")
+floor_divide = _binary(
+    "floor_divide",
+    "x1 / x2 rounded towards minus infinity; with infinities x1 / x2 itself, as the standard prefers to Python's NaN.",
+)
 remainder = _binary("remainder", "x1 - floor(x1 / x2) * x2, with the sign of x2.")
 maximum = _binary("maximum", "The greater of both; NaN if one is NaN.")
 minimum = _binary("minimum", "The lesser of both; NaN if one is NaN.")
@@ -172,15 +175,17 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
         if a.dtype is b.dtype and mask.shape == a.shape == b.shape:
             requires_grad = (a.requires_grad or b.requires_grad) and mode.grad_enabled
             return Tensor(Node(_WHERE, (mask, a, b), a.shape, a.dtype, None, requires_grad, mode.where))
-    weak = [isinstance(v, (float, int)) for v in (x1, x2)]
+    weak = [isinstance(v, (float, int, complex)) for v in (x1, x2)]
     if all(weak):
-        kinds = (bool, int, float)
+        kinds = (bool, int, float, complex)
         kind = kinds[max(kinds.index(type(v)) for v in (x1, x2))]
         values: list[Any] = [to_node(kind(v), "where") for v in (x1, x2)]
     else:
         values = [None if w else to_node(v, "where") for v, w in zip((x1, x2), weak)]
     strong = [v for v in values if v is not None]
     dtype = promoted("where", strong)
+    if dtype.kind == "f" and any(w and isinstance(v, complex) for w, v in zip(weak, (x1, x2))):
+        dtype = complex_dtype(dtype)
     shape = broadcast_shapes("where", [mask, *strong])
     parts = [
         full(v, shape, dtype, "where") if n is None else broadcast(cast(n, dtype), shape)
@@ -190,36 +195,59 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
-    """x limited to [min, max]; None leaves that side open. The derivative is 1 from bound to bound, 0 outside."""
-    result = x if isinstance(x, Tensor) else Tensor(to_node(x, "clip"))
-    if min is not None:
-        result = where(less(result, min), min, result)
-    if max is not None:
-        result = where(greater(result, max), max, result)
+    """x limited to [min, max]; None leaves that side open. The derivative is 1 from bound to bound, 0 outside.
+
+    Whole numbers beyond the range of an integer dtype bound nothing on their side.
+    """
+    result = Tensor(to_node(x, "clip"))
+    low, high = LIMITS.get(result.dtype, (None, None))
+    if min is not None and not (type(min) is int and low is not None and min <= low):
+        result = _limited(result, min, "lt")
+    if max is not None and not (type(max) is int and high is not None and max >= high):
+        result = _limited(result, max, "gt")
     return result
+
+
+def _limited(x: Tensor, bound: Any, relation: str) -> Tensor:
+    """`bound` where x stands in `relation` to it, else x."""
+    nodes = nodes_of("clip", (x, bound)) or nodes_of("clip", (x, _array(bound, "clip")))
+    assert nodes is not None
+    return Tensor(emit("where", emit(relation, *nodes), nodes[1], nodes[0]))
 
 
 clamp = clip
 
 
 def signbit(x: Any, /) -> Tensor:
-    """Whether the sign bit is set: x < 0, or x is minus zero."""
-    node = to_node(x, "signbit")
-    value = Tensor(node)
-    if node.dtype.kind != "f":
-        return value < 0
-    return (value < 0) | ((value == 0) & (reciprocal(value) < 0))
+    """Whether the sign bit is set: x < 0, or x is minus zero or a NaN with that bit."""
+    return Tensor(emit("signbit", to_node(x, "signbit")))
+
+
+def _pair(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
+    """Both operands with one floating dtype and shape."""
+    nodes = nodes_of(name, (x1, x2)) or nodes_of(name, (_array(x1, name), _array(x2, name)))
+    assert nodes is not None
+    if nodes[0].dtype.kind != "f":
+        reject(name, "needs floating operands", nodes, "convert with .astype(chainrule.float32)", DTypeError)
+    return Tensor(nodes[0]), Tensor(nodes[1])
 
 
 def copysign(x1: Any, x2: Any, /) -> Tensor:
     """The magnitude of x1 with the sign of x2."""
-    magnitude = abs(x1)
-    return where(signbit(x2), -magnitude, magnitude)
+    a, b = _pair("copysign", x1, x2)
+    return Tensor(emit("copysign", node_of(a), node_of(b)))
+
+
+def nextafter(x1: Any, x2: Any, /) -> Tensor:
+    """The number next to x1 in the direction of x2, for float32 and float64."""
+    a, b = _pair("nextafter", x1, x2)
+    return Tensor(emit("nextafter", node_of(a), node_of(b)))
 
 
 def hypot(x1: Any, x2: Any, /) -> Tensor:
     """sqrt(x1^2 + x2^2), without overflow in between."""
-    a, b = abs(x1), abs(x2)
+    first, second = _pair("hypot", x1, x2)
+    a, b = abs(first), abs(second)
     high, low = maximum(a, b), minimum(a, b)
     safe = where((high > 0) & isfinite(high), high, 1.0)
     return where(isfinite(high), high * sqrt(1.0 + square(low / safe)), high)
@@ -227,8 +255,7 @@ def hypot(x1: Any, x2: Any, /) -> Tensor:
 
 def logaddexp(x1: Any, x2: Any, /) -> Tensor:
     """log(exp(x1) + exp(x2)), without overflow in between."""
-    nodes = nodes_of("logaddexp", (x1, x2))
-    a, b = (Tensor(n) for n in nodes) if nodes is not None else (_array(x1, "logaddexp"), _array(x2, "logaddexp"))
+    a, b = _pair("logaddexp", x1, x2)
     high = maximum(a, b)
     shift = where(isfinite(high), high, 0.0).detach()
     return log(exp(a - shift) + exp(b - shift)) + shift
@@ -236,9 +263,18 @@ def logaddexp(x1: Any, x2: Any, /) -> Tensor:
 
 def log2(x: Any, /) -> Tensor:
     """Logarithm to base 2."""
-    return log(x) * 1.4426950408889634
+    return _scaled(log(x), 1.4426950408889634)
 
 
 def log10(x: Any, /) -> Tensor:
     """Logarithm to base 10."""
-    return log(x) * 0.4342944819032518
+    return _scaled(log(x), 0.4342944819032518)
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    """x times a real number: of complex numbers each part, as 0 times infinity would be NaN."""
+    if x.dtype.kind != "c":
+        return x * factor
+    node = node_of(x)
+    parts = [Tensor(emit(part, node)) * factor for part in ("real", "imag")]
+    return Tensor(emit("complex", *map(node_of, parts)))

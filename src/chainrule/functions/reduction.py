@@ -13,7 +13,9 @@ from ..graph.node import Node
 from ..ops.base import emit, primitive
 from ..recording import broadcast, cast, full, normal_axes, normal_axis, record_unary, reject, reshape, size_of
 from ..tensor import Tensor
+from .complex import imag, real
 from .elementwise import exp, isfinite, log, sqrt, square, where
+from .shape import concat
 
 
 def _kept(node: Node, shape: tuple[int, ...], axes: tuple[int, ...]) -> Node:
@@ -36,12 +38,12 @@ def _accumulator(name: str, node: Node, dtype: Any) -> Node:
     if dtype is not None:
         return cast(node, as_dtype(dtype))
     kind = node.dtype.kind
-    return node if kind == "f" else cast(node, uint64 if kind == "u" else int64)
+    return node if kind in "fc" else cast(node, uint64 if kind == "u" else int64)
 
 
-def _floating(name: str, x: Any) -> Node:
+def _floating(name: str, x: Any, kinds: str = "fc") -> Node:
     node = to_node(x, name)
-    if node.dtype.kind != "f":
+    if node.dtype.kind not in kinds:
         reject(name, "a floating dtype is needed", (node,), "convert with .astype(chainrule.float32)", DTypeError)
     return node
 
@@ -68,6 +70,8 @@ def _extreme(name: str, word: str) -> Callable[..., Tensor]:
         if dim is not None:
             help = f"write {name}(axis=...) for the values and arg{name}(axis=...) for their places"
             reject(name, "dim= would return a pair in PyTorch", (node,), help, ConfigError)
+        if node.dtype.kind == "c":
+            reject(name, "complex numbers have no order", (node,), "compare abs(x), or real(x)", DTypeError)
         for a in normal_axes(name, axis, len(node.shape), node):
             if node.shape[a] == 0:
                 reject(name, f"axis {a} has 0 elements, so there is no {word}", (node,))
@@ -162,7 +166,7 @@ def var(
     dim: Any = None,
     keepdim: bool = False,
 ) -> Tensor:
-    """Variance over `axis`: sum((x - mean)^2) / (count - correction), in two passes.
+    """Variance over `axis`: sum(|x - mean|^2) / (count - correction), in two passes; of complex numbers it is real.
 
     `correction` is 0 by default (the standard's meaning). With PyTorch's `dim=` it has to be given, because its default
     is 1 there.
@@ -178,7 +182,8 @@ def var(
     value = Tensor(node)
     centred = value - mean(value, axes, keepdims=True)
     divisor = builtins.max(_count(node, axes) - correction, 0)
-    return sum(square(centred), axes, keepdims=keepdims or keepdim) / float(divisor)
+    squares = square(centred) if node.dtype.kind == "f" else square(real(centred)) + square(imag(centred))
+    return sum(squares, axes, keepdims=keepdims or keepdim) / float(divisor)
 
 
 def std(
@@ -197,7 +202,7 @@ def std(
 
 def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False, dim: Any = None, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, with the maximum taken out so that nothing overflows."""
-    node = _floating("logsumexp", x)
+    node = _floating("logsumexp", x, "f")
     axes = normal_axes("logsumexp", dim if axis is None else axis, len(node.shape), node)
     value = Tensor(node)
     high = max(value, axes, keepdims=True).detach()
@@ -224,18 +229,45 @@ def _cumulative(name: str, operation: str, start: float) -> Callable[..., Tensor
         fill = full(start if node.dtype.kind == "f" else int(start), (), node.dtype)
         if include_initial:
             node = _shifted(node, fill, axis, 1, cut=False)
-        distance = 1
-        while distance < node.shape[axis]:
-            node = emit(operation, node, _shifted(node, fill, axis, distance, cut=True))
-            distance *= 2
-        return Tensor(node)
+        return Tensor(_running(node, operation, fill, axis))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
-        f"Running {'sum' if operation == 'add' else 'product'} along `axis`, by doubling distances.\n\n"
+        f"Running {'sum' if operation == 'add' else 'product'} along `axis`, by doubling distances within blocks.\n\n"
         f"    With `include_initial` the result starts with {start:g} and is one element longer.\n    "
     )
     return function
+
+
+#: elements of a block of a running total: 7 passes over them instead of log2 of the whole extent
+BLOCK = 128
+
+
+def _running(node: Node, operation: str, fill: Node, axis: int) -> Node:
+    """The running total along `axis`; of a long one that within blocks, joined to the total of those before."""
+    extent = node.shape[axis]
+    if extent <= 4 * BLOCK:
+        distance = 1
+        while distance < extent:
+            node = emit(operation, node, _shifted(node, fill, axis, distance, cut=True))
+            distance *= 2
+        return node
+    shape, rank = node.shape, len(node.shape)
+    zeros = (0,) * rank
+    count = -(-extent // BLOCK)
+    if count * BLOCK != extent:
+        high = tuple(count * BLOCK - extent if a == axis else 0 for a in range(rank))
+        node = emit("pad", node, fill, attributes=(zeros, high, zeros))
+    padded = node.shape
+    node = reshape(node, (*shape[:axis], count, BLOCK, *shape[axis + 1 :]))
+    node = _running(node, operation, fill, axis + 1)
+    starts = tuple(BLOCK - 1 if a == axis + 1 else 0 for a in range(rank + 1))
+    ends = emit("slice", node, attributes=(starts, node.shape, (1,) * (rank + 1)))
+    totals = _running(reshape(ends, (*shape[:axis], count, *shape[axis + 1 :])), operation, fill, axis)
+    before = _shifted(totals, fill, axis, 1, cut=True)
+    kept = tuple(a for a in range(rank + 1) if a != axis + 1)
+    node = reshape(emit(operation, node, emit("broadcast", before, attributes=(node.shape, kept))), padded)
+    return node if padded == shape else emit("slice", node, attributes=(zeros, shape, (1,) * rank))
 
 
 def _shifted(node: Node, fill: Node, axis: int, distance: int, cut: bool) -> Node:
@@ -252,11 +284,16 @@ cumulative_sum = cumsum = _cumulative("cumulative_sum", "add", 0.0)
 cumulative_prod = cumprod = _cumulative("cumulative_prod", "mul", 1.0)
 
 
-def diff(x: Any, /, *, axis: int = -1, n: int = 1) -> Tensor:
-    """Differences of neighbours along `axis`, taken `n` times."""
+def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
+    """Differences of neighbours along `axis`, taken `n` times; `prepend` and `append` are joined to `x` before."""
     node = to_node(x, "diff")
     rank = len(node.shape)
     axis = normal_axis("diff", axis, rank, node)
+    if n < 0:
+        reject("diff", f"differences are taken {n} times", (node,), "", ConfigError)
+    parts = [prepend, x, append]
+    if n and (prepend is not None or append is not None):
+        node = to_node(concat([part for part in parts if part is not None], axis))
     for _ in range(n):
         extent = node.shape[axis]
         if extent == 0:

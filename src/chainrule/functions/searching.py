@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..conversion import to_node
-from ..dtypes import int64
-from ..errors import DTypeError, PlaceholderError
+from ..dtypes import DType, bool_, int64
+from ..errors import ConfigError, DTypeError, PlaceholderError
 from ..graph.node import Node
-from ..ops.base import emit
-from ..recording import cast, constant, normal_axis, reject, reshape, size_of
+from ..ops.base import emit, message
+from ..recording import cast, constant, full, normal_axis, promoted, reject, reshape, size_of
 from ..tensor import Tensor, evaluate_node, placeholder_below
 
 
@@ -81,24 +82,38 @@ def scatter_add(x: Any, indices: Any, updates: Any, /, *, axis: int = 0) -> Tens
     return Tensor(emit("scatter_add", node, places, cast(added, node.dtype), attributes=(axis,)))
 
 
-def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """`x` in order along `axis`; NaN comes last."""
-    if descending:
-        return take_along_axis(x, argsort(x, axis=axis, descending=True), axis=axis)
+def sort(
+    x: Any, /, axis: int | None = -1, *, descending: bool = False, stable: bool = True, dim: int | None = None
+) -> Tensor:
+    """`x` in order along `axis` (flattened if None), equal elements in theirs; NaN is greater than every number.
+
+    The values alone, as NumPy and the standard have it; `dim` is refused, as it gives a pair in PyTorch.
+    """
     node = to_node(x, "sort")
+    if dim is not None:
+        help = "write sort(x, axis=...) for the values and argsort(x, axis=...) for their places"
+        reject("sort", "dim= would return a pair in PyTorch", (node,), help, ConfigError)
+    if axis is None:
+        node, axis = reshape(node, (size_of(node.shape),)), 0
+    if descending:
+        return take_along_axis(Tensor(node), argsort(Tensor(node), axis=axis, descending=True), axis=axis)
     return Tensor(emit("sort", node, attributes=(normal_axis("sort", axis, len(node.shape), node),)))
 
 
-def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """The indices that put `x` in order along `axis`; equal elements keep theirs. int64."""
+def argsort(
+    x: Any, /, axis: int | None = -1, *, descending: bool = False, stable: bool = True, dim: int | None = None
+) -> Tensor:
+    """The indices, int64, that put `x` in order along `axis` (flattened if None); equal elements keep theirs."""
     node = to_node(x, "argsort")
+    axis = axis if dim is None else dim
+    if axis is None:
+        node, axis = reshape(node, (size_of(node.shape),)), 0
     axis = normal_axis("argsort", axis, len(node.shape), node)
     if not descending:
         return Tensor(emit("argsort", node, attributes=(axis,)))
     flipped = emit("argsort", emit("flip", node, attributes=((axis,),)), attributes=(axis,))
     order = emit("flip", flipped, attributes=((axis,),))  # equal elements are in their first order again
-    last = constant(np.full(order.shape, node.shape[axis] - 1, np.int64))
-    return Tensor(emit("sub", last, order))
+    return Tensor(emit("sub", full(node.shape[axis] - 1, order.shape, int64), order))
 
 
 def _present(name: str, x: Any) -> np.ndarray:
@@ -106,109 +121,143 @@ def _present(name: str, x: Any) -> np.ndarray:
     node = to_node(x, name)
     if node.value is None and placeholder_below(node) is not None:
         problem = "the shape of the result depends on values, and the operand is a placeholder"
-        reject(name, problem, (node,), "use where(...) with a fixed shape, or call it outside", PlaceholderError)
+        help = "say how many there are at most with size=, use where(...), or call it outside"
+        reject(name, problem, (node,), help, PlaceholderError)
     return evaluate_node(node, name)
 
 
-def nonzero(x: Any, /) -> tuple[Tensor, ...]:
-    """The indices of the elements that are not 0, one vector for each axis."""
-    value = _present("nonzero", x)
-    if not value.ndim:
-        reject("nonzero", "at least one axis is needed", (to_node(x),))
-    return tuple(Tensor(constant(i.astype(np.int64))) for i in np.nonzero(value))
+def nonzero(x: Any, /, *, size: int | None = None, fill_value: int = 0) -> tuple[Tensor, ...]:
+    """The indices of the elements that are not 0, in row-major order: one int64 vector for each axis.
+
+    Args:
+        size: how many indices to give, so that it works in compiled and batched functions; the first ones if there are
+            more, `fill_value` after them if there are fewer.
+    Raises: ShapeError for a number without axes; PlaceholderError for a placeholder without `size`.
+    """
+    node = to_node(x, "nonzero")
+    if not node.shape:
+        reject("nonzero", "at least one axis is needed", (node,))
+    if size is None:
+        value = _present("nonzero", x)
+        return tuple(Tensor(constant(i.astype(np.int64))) for i in np.nonzero(value))
+    count = size_of(node.shape)
+    flat = reshape(node, (count,))
+    mask = flat if flat.dtype is bool_ else emit("ne", flat, full(0, flat.shape, flat.dtype))
+    chosen, valid = first_true(mask, size)
+    results = []
+    for extent in reversed(node.shape):
+        divisor = full(max(extent, 1), (size,), int64)
+        place = emit("remainder", chosen, divisor)
+        chosen = emit("floor_divide", chosen, divisor)
+        results.append(Tensor(emit("where", valid, place, full(fill_value, (size,), int64))))
+    return tuple(reversed(results))
 
 
-class UniqueAll(NamedTuple):
-    """Distinct values, where each occurs first, how to rebuild the array, and how often each occurs."""
-
-    values: Tensor
-    indices: Tensor
-    inverse_indices: Tensor
-    counts: Tensor
-
-
-class UniqueCounts(NamedTuple):
-    """Distinct values, and how often each occurs."""
-
-    values: Tensor
-    counts: Tensor
+def first_true(mask: Node, size: int) -> tuple[Node, Node]:
+    """Indices of the first `size` true elements of a bool vector (0 where there are fewer), and whether there are."""
+    count = mask.shape[0]
+    order = emit("argsort", emit("logical_not", mask), attributes=(0,))
+    taken = min(size, count)
+    order = emit("slice", order, attributes=((0,), (taken,), (1,)))
+    if taken < size:
+        order = emit("pad", order, full(0, (), int64), attributes=((0,), (size - taken,), (0,)))
+    found = emit("sum", cast(mask, int64), attributes=((0,),))
+    ranks = emit("iota", attributes=((size,), 0, int64))
+    valid = emit("lt", ranks, emit("broadcast", found, attributes=((size,), ())))
+    return emit("where", valid, order, full(0, (size,), int64)), valid
 
 
-class UniqueInverse(NamedTuple):
-    """Distinct values, and how to rebuild the array from them."""
+def searchsorted(x1: Any, x2: Any, /, side: str = "left", sorter: Any = None, *, right: bool = False) -> Tensor:
+    """For each element of x2 the place in the ascending x1 before which it belongs, by binary search.
 
-    values: Tensor
-    inverse_indices: Tensor
-
-
-def unique_all(x: Any, /) -> UniqueAll:
-    """Distinct values in order, with their first places, the inverse, and their counts."""
-    value = _present("unique_all", x)
-    found = np.unique(value.reshape(-1), return_index=True, return_inverse=True, return_counts=True, equal_nan=False)
-    values, first, inverse, counts = (Tensor(constant(np.ascontiguousarray(part))) for part in found)
-    shaped = reshape(to_node(inverse), value.shape)
-    return UniqueAll(values, first, Tensor(shaped), counts)
-
-
-def unique_counts(x: Any, /) -> UniqueCounts:
-    """Distinct values in order, and how often each occurs."""
-    found = unique_all(x)
-    return UniqueCounts(found.values, found.counts)
-
-
-def unique_inverse(x: Any, /) -> UniqueInverse:
-    """Distinct values in order, and how to rebuild the array from them."""
-    found = unique_all(x)
-    return UniqueInverse(found.values, found.inverse_indices)
-
-
-def unique_values(x: Any, /) -> Tensor:
-    """Distinct values in order."""
-    return unique_all(x).values
-
-
-unique = unique_values
-
-
-def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None) -> Tensor:
-    """For each element of x2 the place in the ascending vector x1 before which it belongs; int64."""
-    table, wanted = to_node(x1, "searchsorted"), to_node(x2, "searchsorted")
-    if len(table.shape) != 1:
-        reject("searchsorted", "the table is a vector", (table, wanted))
-    if table.dtype is not wanted.dtype:
-        reject("searchsorted", "operands have different dtypes", (table, wanted), "", DTypeError)
+    Args:
+        x1: a vector (n,), or (..., n) with the leading axes of x2: one table for each (PyTorch's meaning).
+        x2: values, any shape; a Python number takes the table's dtype.
+        side: "left" for the first such place, "right" for the last; ``right=True`` is PyTorch's spelling of the latter.
+        sorter: integers (n,) that bring x1 into order.
+    Returns: int64 in [0, n], the shape of x2. NaN belongs after every number.
+    Raises: ShapeError where leading axes differ; ConfigError for another side; DTypeError for kinds that do not mix.
+    Example:
+        >>> import chainrule as cr
+        >>> cr.searchsorted(cr.tensor([1.0, 2.0, 4.0]), cr.tensor([0.5, 2.0, 9.0]))
+        tensor([0, 1, 3])
+    """
+    if side not in ("left", "right"):
+        raise ConfigError(message("searchsorted", f"side is 'left' or 'right', not {side!r}", ()))
+    side = "right" if right else side
+    table = to_node(x1, "searchsorted")
+    if isinstance(x2, (bool, int, float)):
+        wanted = full(x2, (), table.dtype, "searchsorted")
+    else:
+        wanted = to_node(x2, "searchsorted")
+    operands = (table, wanted)
+    if not table.shape:
+        reject("searchsorted", "the table has no axis", operands)
+    dtype = promoted("searchsorted", operands)
+    check_ordered("searchsorted", dtype, operands)
     if sorter is not None:
-        table = emit("take", table, _indices("searchsorted", sorter), attributes=(0,))
-    rank, size = len(wanted.shape), table.shape[0]
-    shape = (*wanted.shape, size)
-    rows = emit("broadcast", table, attributes=(shape, (rank,)))
-    sought = emit("broadcast", wanted, attributes=(shape, tuple(range(rank))))
-    below = emit("lt" if side == "left" else "le", rows, sought)
-    if size_of(shape) == 0:
-        return Tensor(constant(np.zeros(wanted.shape, np.int64)))
-    return Tensor(emit("sum", cast(below, int64), attributes=((rank,),)))
+        if len(table.shape) > 1:
+            table = emit("take_along", table, _indices("searchsorted", sorter), attributes=(len(table.shape) - 1,))
+        else:
+            table = emit("take", table, _indices("searchsorted", sorter), attributes=(0,))
+    table, wanted = cast(table, dtype), cast(wanted, dtype)
+    if len(table.shape) > 1:
+        if table.shape[:-1] != wanted.shape[:-1] or len(table.shape) != len(wanted.shape):
+            reject("searchsorted", "the tables and the values differ before the last axis", operands)
+        return Tensor(emit("searchsorted", table, wanted, attributes=(side,)))
+    flat = reshape(wanted, (size_of(wanted.shape),))
+    return Tensor(reshape(emit("searchsorted", table, flat, attributes=(side,)), wanted.shape))
 
 
-def isin(x1: Any, x2: Any, /) -> Tensor:
-    """Whether each element of x1 is among those of x2."""
-    value, table = to_node(x1, "isin"), to_node(x2, "isin")
-    table = reshape(table, (size_of(table.shape),))
-    rank = len(value.shape)
-    shape = (*value.shape, table.shape[0])
-    rows = emit("broadcast", table, attributes=(shape, (rank,)))
-    sought = emit("broadcast", value, attributes=(shape, tuple(range(rank))))
-    return Tensor(emit("any", emit("eq", rows, sought), attributes=((rank,),)))
+def check_ordered(name: str, dtype: DType, operands: Sequence[Node]) -> None:
+    """Refuse complex numbers, which have no order."""
+    if dtype.kind == "c":
+        reject(name, "complex numbers have no order", operands, "compare their real parts or magnitudes", DTypeError)
+
+
+#: elements of a table up to which each is compared with every value; more are sorted and searched
+COMPARED = 16
+
+
+def isin(x1: Any, x2: Any, /, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether each element of x1 is among those of x2 (or is not, with `invert`); bool, the shape of x1.
+
+    NaN equals nothing. `assume_unique` is accepted and changes nothing. Tables of more than 16 elements are sorted and
+    searched in (n + m) log m steps.
+    """
+    value = full(x1, (), to_node(x2).dtype, "isin") if isinstance(x1, (bool, int, float)) else to_node(x1, "isin")
+    table = full(x2, (), value.dtype, "isin") if isinstance(x2, (bool, int, float)) else to_node(x2, "isin")
+    dtype = promoted("isin", (value, table))
+    value, table = cast(value, dtype), cast(reshape(table, (size_of(table.shape),)), dtype)
+    count, rank = table.shape[0], len(value.shape)
+    if count <= COMPARED or dtype.kind in "cb":
+        shape = (*value.shape, count)
+        rows = emit("broadcast", table, attributes=(shape, (rank,)))
+        sought = emit("broadcast", value, attributes=(shape, tuple(range(rank))))
+        found = emit("any", emit("eq", rows, sought), attributes=((rank,),))
+    else:
+        ordered = emit("sort", table, attributes=(0,))
+        place = to_node(searchsorted(Tensor(ordered), Tensor(value)))
+        place = emit("minimum", place, full(count - 1, place.shape, int64))
+        found = emit("eq", emit("take", ordered, place, attributes=(0,)), value)
+    return Tensor(emit("logical_not", found) if invert else found)
 
 
 class TopK(NamedTuple):
-    """The greatest values in descending order, and their indices."""
+    """The greatest (or least) values along an axis, and their indices."""
 
     values: Tensor
     indices: Tensor
 
 
-def topk(x: Any, k: int, /, axis: int = -1, *, dim: int | None = None, largest: bool = True) -> TopK:
-    """The `k` greatest (or least) elements along `axis` in order, and their indices."""
+def topk(
+    x: Any, k: int, /, axis: int = -1, largest: bool = True, sorted: bool = True, *, dim: int | None = None
+) -> TopK:
+    """The `k` greatest (or least) elements along `axis` in order, and their indices; of equal ones the first.
+
+    NaN counts as greater than every number. The derivative goes to the elements chosen. They are in order whatever
+    `sorted` says (PyTorch leaves their order open without it).
+    """
     node = to_node(x, "topk")
     axis = normal_axis("topk", axis if dim is None else dim, len(node.shape), node)
     if not 0 <= k <= node.shape[axis]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..conversion import to_node
 from ..dtypes import as_dtype
-from ..errors import ConfigError, DTypeError
+from ..errors import ConfigError, DTypeError, PlaceholderError
 from ..graph.node import Node
 from ..ops.base import emit, message
 from ..recording import (
     broadcast,
     cast,
+    constant,
     full,
     normal_axes,
     normal_axis,
@@ -24,16 +27,16 @@ from ..recording import (
 )
 from ..recording import broadcast_shapes as common_shape
 from ..recording import reshape as reshape_node
-from ..tensor import Tensor
+from ..tensor import Tensor, evaluate_node, placeholder_below
 
 
-def reshape(x: Any, /, *shape: Any, copy: bool | None = None) -> Tensor:
+def reshape(x: Any, /, shape: Any, *more: int, copy: bool | None = None) -> Tensor:
     """`x` with another shape and the same elements in the same order; one extent may be -1.
 
     The shape is one tuple or several numbers. Raises ShapeError if the numbers of elements differ.
     """
     node = to_node(x, "reshape")
-    wanted = shape[0] if len(shape) == 1 else shape
+    wanted = (shape, *more) if more else shape
     if hasattr(wanted, "__index__"):
         wanted = (wanted,)
     extents = tuple(e.__index__() for e in wanted)
@@ -67,10 +70,10 @@ def ravel(x: Any, /) -> Tensor:
     return reshape(x, -1) if size_of(to_node(x).shape) else reshape(x, 0)
 
 
-def permute_dims(x: Any, /, *axes: Any) -> Tensor:
+def permute_dims(x: Any, /, axes: Any, *more: int) -> Tensor:
     """`x` with its axes in the order `axes` (one tuple or several numbers)."""
     node = to_node(x, "permute_dims")
-    order = axes[0] if len(axes) == 1 and not hasattr(axes[0], "__index__") else axes
+    order = (axes, *more) if more or hasattr(axes, "__index__") else axes
     rank = len(node.shape)
     numbers = tuple(normal_axis("permute_dims", a, rank, node) for a in order)
     if sorted(numbers) != list(range(rank)):
@@ -302,20 +305,47 @@ def tile(x: Any, repetitions: Any, /) -> Tensor:
     return Tensor(reshape_node(spread, tuple(c * e for c, e in zip(counts, shape))))
 
 
-def repeat(x: Any, repeats: int, /, *, axis: int | None = None) -> Tensor:
-    """Each element repeated `repeats` times along `axis` (flattened if None), as NumPy's repeat."""
+def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
+    """Each element repeated along `axis` (flattened if None), as NumPy's repeat.
+
+    Args: repeats: how often, for all elements or, as integers ``(n,)``, for each of the n places along the axis. The
+    shape of the result depends on their values, so that they cannot be placeholders.
+    """
     node = to_node(x, "repeat")
-    if not hasattr(repeats, "__index__"):
-        help = "write repeat(x, n, axis=...), or tile(x, (...)) for whole copies"
-        reject("repeat", f"repeats is one whole number, not {repeats!r}", (node,), help, DTypeError)
     if axis is None:
         node = reshape_node(node, (size_of(node.shape),))
         axis = 0
     axis = normal_axis("repeat", axis, len(node.shape), node)
+    if not isinstance(repeats, int):
+        counts = _counts(node, axis, repeats)
+        if counts.shape != (1,):
+            places = np.repeat(np.arange(node.shape[axis]), counts)
+            return Tensor(emit("take", node, constant(places), attributes=(axis,)))
+        repeats = int(counts[0])
+    if repeats < 0:
+        reject("repeat", f"elements are repeated {repeats} times", (node,), "", ConfigError)
     shape = node.shape[: axis + 1] + (repeats,) + node.shape[axis + 1 :]
     axes = tuple(a if a <= axis else a + 1 for a in range(len(node.shape)))
     spread = emit("broadcast", node, attributes=(shape, axes))
     return Tensor(reshape_node(spread, node.shape[:axis] + (node.shape[axis] * repeats,) + node.shape[axis + 1 :]))
+
+
+def _counts(node: Node, axis: int, repeats: Any) -> np.ndarray:
+    """The numbers of repetitions: one for all places along `axis`, or one for each."""
+    counts = to_node(repeats, "repeat")
+    if counts.dtype.kind not in "iu" or len(counts.shape) > 1:
+        problem = "repeats are one whole number, or a vector of them"
+        reject("repeat", problem, (node, counts), "tile(x, (...)) makes whole copies", DTypeError)
+    if counts.shape not in ((), (1,), (node.shape[axis],)):
+        problem = f"{counts.shape[0]} numbers of repetitions for {node.shape[axis]} elements along axis {axis}"
+        reject("repeat", problem, (node, counts))
+    if counts.value is None and placeholder_below(counts) is not None:
+        problem = "the shape of the result depends on the numbers of repetitions, which are placeholders"
+        reject("repeat", problem, (node, counts), "call it outside", PlaceholderError)
+    values = evaluate_node(counts, "repeat").astype(np.int64).reshape(-1)
+    if values.size and values.min() < 0:
+        reject("repeat", f"elements are repeated {values.min()} times", (node, counts), "", ConfigError)
+    return values
 
 
 repeat_interleave = repeat
