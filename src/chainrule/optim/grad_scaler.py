@@ -68,7 +68,7 @@ class GradScaler:
 
     def get_scale(self) -> float:
         """The present scale; 1.0 if not enabled."""
-        return self._scale.item() if self.enabled else 1.0
+        return float(self._scale) if self.enabled else 1.0
 
     def scale(self, outputs: Tensor) -> Tensor:
         """`outputs` times the scale."""

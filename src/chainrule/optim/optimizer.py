@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import functions as fn
 from .. import runtime
 from ..capture import CompiledFunction
 from ..dtypes import DType, converted, float64
@@ -15,6 +16,7 @@ from ..gradmode import no_grad
 from ..ops.base import credit
 from ..recording import constant
 from ..tensor import Tensor, bump, flag, hyper, node_of, state
+from .parts import RealParts
 
 Pair = tuple[Tensor, Tensor]
 Scalar = float | Tensor
@@ -113,9 +115,9 @@ class Optimizer:
                 raise ConfigError(
                     f"{name}: parameter {position} is the result of operations; only leaves are optimised"
                 )
-            if param.dtype.kind != "f":
+            if param.dtype.kind not in "fc":
                 raise ConfigError(
-                    f"{name}: parameter {position} is {param.dtype.name}; only floating ones are optimised"
+                    f"{name}: parameter {position} is {param.dtype.name}; only floating and complex ones are optimised"
                 )
             if param in self.state or any(param is other for other in params[:position]):
                 raise ConfigError(f"{name}: parameter {position} appears twice")
@@ -153,9 +155,12 @@ class Optimizer:
 
     def _slot(self, param: Tensor, name: str, value: float = 0.0) -> Tensor:
         """The state tensor `name` of `param`; made now if a hyperparameter that needs it was switched on late."""
+        if isinstance(param, RealParts):
+            return RealParts(self._slot(param.whole, name, value))
         slots = self.state[param]
         if name not in slots:
-            slots[name] = self._new_cell(converted(np.full(param.shape, value, np.float64), param.dtype))
+            start: complex = complex(value, value) if param.dtype.kind == "c" else value
+            slots[name] = self._new_cell(converted(np.full(param.shape, start), param.dtype))
         return slots[name]
 
     @staticmethod
@@ -206,10 +211,18 @@ class Optimizer:
         with no_grad(), credit("optimiser", self):
             for group in self.param_groups:
                 pairs = [(param, grad) for param in group["params"] if (grad := param.grad) is not None]
-                for step, counted in self._advance(group, pairs):
+                for step, moving in self._advance(group, pairs):
+                    counted = [self._parts(*pair) for pair in moving]
                     for dtype in dict.fromkeys(param.dtype for param, _ in counted):
                         self._update(group, [pair for pair in counted if pair[0].dtype is dtype], step, dtype)
             flag(lambda: self._layout)
+
+    def _parts(self, param: Tensor, grad: Tensor) -> Pair:
+        """The pair itself, or of a complex parameter what the update changes instead."""
+        if param.dtype.kind != "c":
+            return param, grad
+        self._check_gradient(param, grad)
+        return RealParts(param), fn.view_as_real(grad)
 
     def _advance(self, group: ParamGroup, pairs: list[Pair]) -> list[tuple[Tensor, list[Pair]]]:
         """Count the step; returns the new counts with the pairs that they belong to.
@@ -246,10 +259,13 @@ class Optimizer:
         self._changed_layout()
         return self._new_cell(np.array(before.value))
 
-    def _gradient(self, group: ParamGroup, param: Tensor, grad: Tensor, decay: Scalar | None) -> Tensor:
-        """The gradient to descend: negated to maximise, with the L2 penalty's ``decay * param`` added."""
+    def _check_gradient(self, param: Tensor, grad: Tensor) -> None:
         if grad.dtype is not param.dtype:
             raise DTypeError(f"{type(self).__name__}: a {param.dtype.name} parameter has a {grad.dtype.name} gradient")
+
+    def _gradient(self, group: ParamGroup, param: Tensor, grad: Tensor, decay: Scalar | None) -> Tensor:
+        """The gradient to descend: negated to maximise, with the L2 penalty's ``decay * param`` added."""
+        self._check_gradient(param, grad)
         if self._flag(group, "maximize"):
             grad = -grad
         return grad if decay is None else grad + param * decay
