@@ -12,6 +12,7 @@ BENCHMARKS = {
     "kernels": "single kernels on one thread in % of what this machine can attain",
     "contention": "steps while another process keeps one core busy",
     "memory": "bytes allocated for a step beside PyTorch; memory over many uncompiled steps and many shapes",
+    "derivatives": "operations of derivatives, per-example gradients and Hessians beside peers, deep graphs",
     "peak": "fused multiply-adds and bytes copied in a second",
 }
 

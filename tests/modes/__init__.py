@@ -1,0 +1,1 @@
+"""Which modes of differentiation, batching and compilation every public function has: docs/modes.md."""
