@@ -7,7 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import functional, nn, optim
-from chainrule.compiler.schedule import ALIGNMENT
+from chainrule.compiler.arena import ALIGNMENT
 from chainrule.errors import ConfigError
 
 ROWS, INPUTS, HIDDEN, CLASSES = 32, 48, 40, 10

@@ -78,7 +78,7 @@ def test_dtypes_and_their_arrays():
     assert cr.asarray(np.array([0.1], np.float16)).dtype is cr.float16
     assert cr.asarray(np.array([0.1], np.float64), dtype="bfloat16").item() == 0.10009765625
     assert cr.tensor([True, False], dtype="bfloat16").tolist() == [1.0, 0.0]
-    with pytest.raises(BufferError, match="NumPy cannot export bfloat16"):
+    with pytest.raises((BufferError, RuntimeError), match=r"bfloat16|Unsupported dtype"):  # NumPy has no such dtype
         np.from_dlpack(x)
     with pytest.raises(ValueError, match="needs a copy"):
         np.array(x, copy=False)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import chainrule
 
 ROOT = Path(chainrule.__file__).parent
@@ -15,7 +17,7 @@ LEVELS = {
     "errors": 0, "config": 1, "dtypes": 1, "shapes": 1, "graph": 2, "threads": 2, "ops": 3, "transforms": 4, "order": 4,
     "backends": 5, "compiler": 6, "recording": 7, "runtime": 7, "tensor": 8, "gradmode": 8, "tree": 8,
     "conversion": 9, "operators": 10, "functions": 11, "indexing": 11, "batching": 12, "looping": 12, "linalg": 12,
-    "random": 12, "autograd": 13, "methods": 14, "trace": 14, "capture": 15, "functional": 15, "nn": 16, "optim": 16,
+    "random": 13, "autograd": 13, "methods": 14, "trace": 14, "capture": 15, "functional": 15, "nn": 16, "optim": 16,
     "data": 16, "objectives": 16, "train": 17, "recipes": 18, "cli": 19,
 }  # fmt: skip
 #: what may be imported although it stands higher: the base of every part, and the loop language that backends emit
@@ -143,3 +145,17 @@ def test_public_names():
         assert hasattr(chainrule, name), name
     assert callable(chainrule.tensor) and "grad" in dir(chainrule)
     assert chainrule.e > 2.7 and chainrule.newaxis is None
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "cr.grad(lambda x: cr.cond(x > 0, lambda x: x * x, lambda x: x, x))(cr.tensor(2.0))",
+        "cr.grad(lambda x: cr.scan(lambda c, y: (c * y, None), x, cr.full(2, 2.0))[0])(cr.tensor(2.0))",
+        "cr.grad(lambda x: cr.while_loop(lambda c: c < 5.0, lambda c: c * 2, x, max_steps=4))(cr.tensor(2.0))",
+        "cr.linalg.det(cr.full((1, 1), 4.0))",
+    ],
+)
+def test_primitives_register_on_first_use(expression):
+    code = f"import chainrule as cr; assert float({expression}) == 4.0"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,10 +10,24 @@ from typing import Any
 
 from . import functions as _functions
 from . import methods as _methods  # attaches the methods of Tensor
-from .autograd import enable_grad, grad, is_grad_enabled, jvp, no_grad, set_grad_enabled, value_and_grad, vjp, vmap
+from . import spellings as _spellings  # attaches further names of them
+from .autograd import (
+    enable_grad,
+    grad,
+    is_grad_enabled,
+    jvp,
+    no_grad,
+    set_grad_enabled,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 from .dtypes import (
     DType,
     bfloat16,
+    complex64,
+    complex128,
     float16,
     float32,
     float64,
@@ -28,11 +42,23 @@ from .dtypes import (
 )
 from .dtypes import bool_ as bool
 from .functions import *
+from .functions.extended import EXTENDED as _EXTENDED
 from .functions.inspection import array_namespace_info as __array_namespace_info__
-from .linalg import diagonal, dot, einsum, matmul, norm, outer, tensordot, trace, vecdot
+from .linalg import block_diag, cross, diagonal, dot, einsum, inner, kron, matmul, outer, tensordot, trace, vecdot
+from .linalg.norms import p_norm as norm
 from .looping import scan
 from .tensor import Tensor
-from .tree import tree_flatten, tree_leaves, tree_map, tree_structure, tree_unflatten
+from .tree import (
+    tree_all,
+    tree_flatten,
+    tree_leaves,
+    tree_leaves_with_path,
+    tree_map,
+    tree_map_with_path,
+    tree_reduce,
+    tree_structure,
+    tree_unflatten,
+)
 
 tensor = _functions.tensor  # the import system has put the module of this name here
 
@@ -42,11 +68,13 @@ __array_api_version__ = "2024.12"
 e, inf, nan, newaxis, pi = 2.718281828459045, float("inf"), float("nan"), None, 3.141592653589793
 
 _SUBMODULES = (
-    "autograd", "backends", "cli", "compiler", "config", "data", "errors", "functional", "linalg", "nn", "objectives",
-    "optim", "random", "recipes", "sparse", "train", "transforms", "tree",
+    "autograd", "backends", "checkpoint_policies", "cli", "compiler", "config", "data", "errors", "fft",
+    "functional", "linalg", "minimise", "nn", "objectives", "optim", "random", "recipes", "sparse", "special",
+    "testing", "train", "transforms", "tree",
 )  # fmt: skip
 #: names that live in submodules loaded on first use
 _LAZY = {
+    **_EXTENDED,
     "autocast": ("mixed_precision", "autocast"),
     "compile": ("capture", "compile"),
     "set_num_threads": ("threads", "set_num_threads"),
@@ -55,8 +83,24 @@ _LAZY = {
     "set_memory_limit": ("memory", "set_memory_limit"),
     "get_memory_limit": ("memory", "get_memory_limit"),
     "profile": ("profiling", "profile"),
+    "set_detect_nonfinite": ("nonfinite", "set_detect_nonfinite"),
+    **{name: ("derivatives", name) for name in ("hessian", "hvp", "jacfwd", "jacobian", "jacrev", "linearize")},
+    "custom_jvp": ("custom", "custom_jvp"),
+    "custom_vjp": ("custom", "custom_vjp"),
     "checkpoint": ("checkpointing", "checkpoint"),
+    "checkpoint_name": ("checkpointing", "checkpoint_name"),
     "checkpoint_sequential": ("checkpointing", "checkpoint_sequential"),
+    **{
+        name: ("control", name)
+        for name in ("associative_scan", "cond", "fori_loop", "map", "switch", "while_loop")
+    },
+    **{
+        name: ("special", name)
+        for name in ("digamma", "erfc", "erfinv", "exp2", "i0", "lgamma", "logit", "polygamma", "sinc", "xlogy")
+    },
+    "igamma": ("special", "gammainc"),
+    "igammac": ("special", "gammaincc"),
+    "mvlgamma": ("special", "multigammaln"),
     **{
         name: ("random", name)
         for name in ("Generator", "bernoulli", "manual_seed", "normal", "permutation", "rand", "randint", "randn",

@@ -11,6 +11,10 @@ class ShapeError(ChainruleError, ValueError):
     """Operand shapes do not fit together, or an axis is out of range."""
 
 
+class AxisError(ShapeError, IndexError):
+    """An axis that an operand does not have."""
+
+
 class DTypeError(ChainruleError, TypeError):
     """Operand dtypes are not accepted by the operation."""
 
@@ -27,6 +31,10 @@ class DifferentiationError(ChainruleError, RuntimeError):
     """A derivative was asked for that does not exist or was not recorded."""
 
 
+class ForwardModeError(DifferentiationError):
+    """A function whose derivative is written for reverse mode alone was differentiated in forward mode."""
+
+
 class CompileError(ChainruleError, RuntimeError):
     """The compiler met a graph or a call that it does not accept."""
 
@@ -41,6 +49,14 @@ class MemoryLimitError(ChainruleError, MemoryError):
 
 class GradientNotStoredError(ChainruleError, RuntimeError):
     """A gradient that a compiled step consumed without storing it was read."""
+
+
+class NonFiniteError(ChainruleError, FloatingPointError):
+    """A value that is not finite was computed while `set_detect_nonfinite` was on."""
+
+
+class CheckError(ChainruleError, AssertionError):
+    """A check of `chainrule.testing` failed."""
 
 
 class DataError(ChainruleError, ValueError):

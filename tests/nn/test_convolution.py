@@ -70,6 +70,7 @@ def test_layers_are_torchs(make, shape):
 def test_initial_values_have_torchs_distribution(make):
     """Uniform within the same bound, which the largest of many draws nearly reaches."""
     cr.manual_seed(0)
+    torch.manual_seed(0)
     ours, theirs = make(nn), make(torch.nn)
     bound = 1 / math.sqrt(math.prod(ours.weight.shape[1:]))
     for values in (ours.weight.detach().numpy(), theirs.weight.detach().numpy()):

@@ -11,8 +11,8 @@ from ..backends.cpu import toolchain
 from ..backends.cpu.codegen import kernel_module
 from ..capture import CompiledFunction
 from ..compiled import Compiled
+from ..compiler.arena import ALIGNMENT
 from ..compiler.code import optimisation
-from ..compiler.schedule import ALIGNMENT
 from ..errors import ConfigError
 from ..graph.node import Node, topological
 from ..layers import PHASES

@@ -113,7 +113,7 @@ def _walk(regions: Sequence[RegionPlan], slot: int, times: int) -> Iterator[tupl
     for number, region in enumerate(regions):
         if region.loop is not None:
             yield number, slot, region.tasks[0].calls[0], times
-            for _, _, call, inside in _walk(region.loop.regions, slot, times * region.loop.count):
+            for _, _, call, inside in _walk(region.loop.regions, slot, times * region.loop.times):
                 yield number, slot, call, inside
             slot += 1
             continue

@@ -10,7 +10,7 @@ from .. import functions as fn
 from .. import runtime
 from ..errors import CompileError, ConfigError, DTypeError, ShapeError
 from ..ops.base import message
-from ..tensor import Tensor, node_of, placeholder_below, state
+from ..tensor import Tensor, node_of, state
 
 _CONVERT = "convert it with chainrule.asarray(...); compiled functions do so with their arguments"
 REDUCTIONS = ("mean", "sum", "none")
@@ -34,9 +34,9 @@ def as_tensor(value: Any, name: str, argument: str) -> Tensor:
         fail(DTypeError, name, f"{argument} is {type(value).__name__}, which is no tensor ({error})")
 
 
-def check_floating(name: str, tensor: Tensor, argument: str = "input") -> None:
-    """DTypeError unless `tensor` has a floating dtype."""
-    if tensor.dtype.kind != "f":
+def check_floating(name: str, tensor: Tensor, argument: str = "input", kinds: str = "f") -> None:
+    """DTypeError unless `tensor` has a floating dtype, or one of other `kinds`."""
+    if tensor.dtype.kind not in kinds:
         fail(DTypeError, name, f"{argument} must be floating, not {tensor.dtype.name}", (tensor,),
              f"convert it with {argument}.astype(chainrule.float32)")  # fmt: skip
 
@@ -94,7 +94,8 @@ def write_state(name: str, tensor: Tensor, value: Tensor) -> None:
     read it, and a chain of pending updates would keep every former step.
     """
     node = node_of(value.detach())
-    if state.lanes and placeholder_below(node) is not None:
+    differs = getattr(state.trace, "differs", None)  # inside vmap
+    if differs is not None and differs(node):
         fail(CompileError, name, "inside vmap the state that it writes would differ from example to example", (tensor,),
              "call eval() on the layer, or let it keep no state")  # fmt: skip
     tensor._rebind(node)

@@ -41,7 +41,7 @@ def check_kernel(
     name: str, input: Tensor, weight: Tensor, bias: Tensor | None, count: int, outputs: int, groups: Any
 ) -> None:
     """Errors for a weight or a bias that does not belong to `input`; `outputs` is how many channels are made."""
-    check_floating(name, input)
+    check_floating(name, input, kinds="fc")
     if not isinstance(input, Tensor):
         fail(DTypeError, name, f"input is {type(input).__name__}, not a Tensor", (input,))
     for other, word in ((weight, "weight"), (bias, "bias")):

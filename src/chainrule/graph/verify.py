@@ -29,7 +29,7 @@ def _problem(node: Node) -> str:
         return "the dtype is not a DType"
     if type(node.inputs) is not tuple or any(operand.serial >= node.serial for operand in node.inputs):
         return "an operand is younger than its result"
-    if node.requires_grad and node.dtype.kind != "f":
+    if node.requires_grad and node.dtype.kind not in "fc":
         return "a value that is not floating requires gradients"
     if node.value is not None:
         flags = node.value.flags

@@ -29,9 +29,10 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True):
         tensor = data if isinstance(data, Tensor) else fn.asarray(data)
-        if requires_grad and tensor.dtype.kind != "f":
+        if requires_grad and tensor.dtype.kind not in "fc":
             problem = f"a parameter of dtype {tensor.dtype.name} has no gradient"
-            raise DTypeError(message("Parameter", problem, (tensor,), "use a floating dtype, or requires_grad=False"))  # type: ignore[arg-type]
+            help = "use a floating or complex dtype, or requires_grad=False"
+            raise DTypeError(message("Parameter", problem, (tensor,), help))  # type: ignore[arg-type]
         super().__init__(tensor.detach()._node)
         if requires_grad:
             self.requires_grad_()

@@ -24,6 +24,9 @@ class _Shell:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        return repr(self.settings)
+
 
 def _flatten(module: Module) -> tuple[dict[str, Any], _Shell]:
     return {**module._parameters, **module._buffers, **module._modules}, _Shell(module)

@@ -63,7 +63,7 @@ def clip_grad_norm_(
         pairs = _with_gradients(parameters)
         if not pairs:
             return fn.asarray(0.0)
-        grads = [grad for _, grad in pairs]
+        grads = [fn.abs(grad) if grad.dtype.kind == "c" else grad for _, grad in pairs]
         if norm_type == math.inf:
             norm = fn.max(fn.abs(grads[0]))
             for grad in grads[1:]:
