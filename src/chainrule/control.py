@@ -17,7 +17,7 @@ from .dtypes import bool_, int64, uint64
 from .errors import CompileError, ConfigError, DTypeError, ShapeError
 from .graph.node import Node, recorded
 from .looping import Region, following, function_given, length_of, looped, settled, stack_of
-from .ops import branch, branch_rules  # noqa: F401  (the rules make choices differentiable)
+from .ops import branch
 from .ops.base import emit, message, mode
 from .ops.control import Loop, close, replay, results
 from .ops.leaf import placeholder
