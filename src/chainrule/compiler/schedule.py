@@ -445,6 +445,7 @@ class Schedule:
         for old, new in replaced_by_results(self.regions, arena, results).items():
             self._rename(numbered[old], numbered[new], list(range(len(self.steps))))
 
+
 def _checks(step: Step) -> bool:
     """Whether the step may fail: by an index that is out of range, or a matrix that is singular."""
     kernel = step.kernel

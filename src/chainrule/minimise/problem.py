@@ -117,7 +117,24 @@ def compiled_or_not(function: Callable[..., Any], compile: bool) -> Callable[...
     return lambda leaves, *rest: function([asarray(np.array(leaf)) for leaf in leaves], *rest)
 
 
-class Objective:
+class Problem:
+    """What is minimised: the start, the data, and how often something was computed.
+
+    Attributes:
+        parameters: the start, see `Parameters`.
+        evaluations: how often the function has been computed.
+        products: how many second-order quantities have been computed.
+    """
+
+    def __init__(self, name: str, x0: Any, args: Sequence[Any]):
+        self.name = name
+        self.parameters = Parameters(name, x0)
+        self.args = detached_args(args)
+        self.evaluations = 0
+        self.products = 0
+
+
+class Objective(Problem):
     """A scalar function of a tree as a function of one vector; each kind of evaluation is compiled once.
 
     Attributes:
@@ -128,11 +145,7 @@ class Objective:
     """
 
     def __init__(self, name: str, f: Callable[..., Any], x0: Any, args: Sequence[Any] = (), compile: bool = True):
-        self.name = name
-        self.parameters = Parameters(name, x0)
-        self.args = detached_args(args)
-        self.evaluations = 0
-        self.products = 0
+        super().__init__(name, x0, args)
         definition = self.parameters.definition
 
         def scalar(leaves: list[Tensor], *rest: Any) -> Tensor:
@@ -181,7 +194,7 @@ class Objective:
         return (matrix + matrix.T) / 2
 
 
-class Residuals:
+class Residuals(Problem):
     """A vector of residuals as a function of one vector of parameters, with its Jacobian.
 
     Attributes:
@@ -191,11 +204,7 @@ class Residuals:
     """
 
     def __init__(self, name: str, f: Callable[..., Any], x0: Any, args: Sequence[Any] = (), compile: bool = True):
-        self.name = name
-        self.parameters = Parameters(name, x0)
-        self.args = detached_args(args)
-        self.evaluations = 0
-        self.products = 0
+        super().__init__(name, x0, args)
         definition = self.parameters.definition
 
         def residuals(leaves: list[Tensor], *rest: Any) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..ops.base import message
-from .problem import Objective, Parameters, Residuals
+from .problem import Parameters, Problem
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -88,7 +88,7 @@ class Stopping:
     def __init__(
         self,
         name: str,
-        problem: Objective | Residuals,
+        problem: Problem,
         maxiter: int,
         gtol: float | None,
         ftol: float | None,
