@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from . import reference
 from .workloads import Workload
 
-#: seconds that one block of steps should take, and the pause after it in which idle threads fall asleep
-BLOCK, PAUSE = 0.08, 0.005
+#: seconds that one block of steps should take, its least number of steps, and the pause after it in which idle
+#: threads fall asleep
+BLOCK, FEWEST, PAUSE = 0.08, 4, 0.005
 #: first losses that are checked
 CHECKED = 6
 #: a peer's candidate that is this many times slower than its side's best is not timed further
@@ -70,6 +71,7 @@ def _serve(module: str, workload: Workload, threads: int, expected, pipe) -> Non
         pipe.send(([c.name for c in candidates], slow))
         while True:
             index, steps = pipe.recv()
+            candidates[index].run(1)  # threads wake, caches fill, memory that the system took comes back
             pipe.send(_seconds(candidates[index], steps))
     except EOFError:
         return
@@ -113,7 +115,7 @@ class Side:
     def _calibrate(self, index: int) -> int:
         steps = 1
         for _ in range(4):
-            steps = max(1, min(round(BLOCK / self.time(index, steps)), steps * 50))
+            steps = max(FEWEST, min(round(BLOCK / self.time(index, steps)), steps * 50))
         return steps
 
     def block(self, index: int) -> None:
