@@ -24,9 +24,7 @@ from .staging import channels_last
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
-from .winograd import (
-    INPUTS, forward_tiling, gradient_tiling, partial_gradient, transformed_kernel,
-)  # fmt: skip
+from .winograd import INPUTS, forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
 
 if TYPE_CHECKING:
     from .lowering import Lowering

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 PARTIAL_ELEMENTS, MOST_PARTS = 1 << 16, 8
 #: the same where the gradient is made by fewer multiplications
 MINIMAL_ELEMENTS = 1 << 18
-#: for `minimal`: channels from which on fewer multiplications outweigh the transformations, and products of both numbers of channels
-#: up to which the transformed kernel stays near
+#: channels from which on fewer multiplications outweigh the transformations, and products of both numbers of
+#: channels up to which the transformed kernel stays near
 LEAST_CHANNELS, MOST_KERNELS = 16, 1 << 14
 #: outputs along an axis, and images, from which on
 LEAST_OUTPUTS, LEAST_IMAGES = 4, 4

@@ -15,7 +15,6 @@ of Computations", 1980.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 #: outputs of a tile along an axis, and inputs
 OUTPUTS, INPUTS = 2, 4
 #: bytes of the transformed tiles of a block, and tiles of one
-BLOCK_BYTES, MOST_TILES = 192 << 10, 64
+BLOCK_BYTES, MOST_TILES = 192 << 10, 32
 
 
 def tiles_of(height: int, width: int) -> int:
@@ -144,15 +143,3 @@ def partial_gradient(lowering: Lowering, parts: int, channels: int, outputs: int
     buffer = lowering.new_buffer("arena", float32, shape)
     part, element, channel, output = contiguous(shape)
     return buffer.number, (part, channel, INPUTS * element, element, output)
-
-
-def block_bytes(static: Tiling, channels: int, outputs: int) -> int:
-    """Bytes that a kernel needs for the transformed tiles of a block."""
-    lanes = static.lanes
-    wide = sum(-(-n // lanes) * lanes for n in (channels, outputs))
-    return 4 * INPUTS * INPUTS * static.block * wide
-
-
-def multiplications(channels: int, outputs: int, images: int, height: int, width: int) -> int:
-    """Multiply-adds of the products of all tiles."""
-    return math.prod((images, tiles_of(height, width), INPUTS * INPUTS, channels, outputs))
