@@ -246,8 +246,9 @@ def _minimal_weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
     plan = gradient_tiling(lowering.tiles.registers(), lanes, channels, outputs, *g.shape[2:])
     space = Space([parts, channels, 3, 3, outputs], [0, 2, 3, 4, 1], [1] * 5, [0] * 5, [each, *g.shape[2:]])
-    a = Operand(base, offset, [each * strides[0], 1, *strides[2:], 0], [strides[0], *strides[2:]])
-    b = Operand(other, shift, [each * moves[0], 0, 0, 0, 1], [moves[0], *moves[2:]])
+    # where the images of a part begin is computed from the extra words, so that another batch size finds the kernel
+    a = Operand(base, offset, [0, 1, *strides[2:], 0], [strides[0], *strides[2:]])
+    b = Operand(other, shift, [0, 0, 0, 0, 1], [moves[0], *moves[2:]])
     partial = partial_gradient(lowering, parts, channels, outputs)
     _contract(lowering, group, item, space, a, b, plan, x.shape[0], partial)
 
