@@ -97,9 +97,8 @@ def minimal(name: str, op: Any, kernel: tuple[int, ...], images: tuple[int, ...]
 
 
 def parts_of(batch: int, elements: int) -> int:
-    """Into how many parts of the batch the gradient of a kernel of `elements` is divided; the last may be smaller."""
-    parts = max(1, min(MOST_PARTS, MINIMAL_ELEMENTS // elements, batch))
-    return -(-batch // -(-batch // parts))
+    """Into how many parts of the batch, as even as possible, the gradient of a kernel of `elements` is divided there."""
+    return max(1, min(MOST_PARTS, MINIMAL_ELEMENTS // elements, batch))
 
 
 def classes(

@@ -263,7 +263,7 @@ class _Forward(_Winograd):
 class _Gradient(_Winograd):
     """Sizes are parts of the batch, input channels, rows and columns of the kernel, output channels; accesses 0 and 1
     the input and the cotangent, with strides of images, rows and columns behind those of the sizes; access 2 the sums
-    of the transformed gradient. ``extra = (terms, images of a part, images, ...)``."""
+    of the transformed gradient. ``extra = (terms, images of a part at most, images, ...)``."""
 
     def __init__(self, f: Function):
         super().__init__(f)
@@ -276,8 +276,7 @@ class _Gradient(_Winograd):
         f = self.f
         down, across = -(-self.height // OUTPUTS), -(-self.width // OUTPUTS)
         with f.loop(*axis_range(f, 0)) as parts:
-            begin = f.mul(parts.index, f.extra(1))
-            end = f.minimum(f.add(begin, f.extra(1)), f.extra(2))
+            begin, end = (self._first_image(number) for number in (parts.index, f.add(parts.index, 1)))
             sums = self.moved(2, f.base(2), (0, parts.index))
             self._clear(sums)
             low, high = f.mul(begin, down * across), f.mul(end, down * across)
@@ -286,6 +285,11 @@ class _Gradient(_Winograd):
                 self._transform(loop.index, count)
                 self._multiply(sums, count)
             self._finish(sums, parts.index)
+
+    def _first_image(self, part: Int) -> Int:
+        """Where a part begins: all are as large as they can be equally."""
+        f = self.f
+        return f.let(f"udiv i64 {f.mul(part, f.extra(2))}, {f.size(0)}")
 
     def _clear(self, sums: str) -> None:
         f, total = self.f, ELEMENTS * self.channels * self.outputs
