@@ -97,7 +97,7 @@ def minimal(name: str, op: Any, kernel: tuple[int, ...], images: tuple[int, ...]
 
 
 def parts_of(batch: int, elements: int) -> int:
-    """Into how many parts of the batch, as even as possible, the gradient of a kernel of `elements` is divided there."""
+    """Into how many parts of the batch, as even as they can be, the gradient of a kernel of `elements` is divided."""
     return max(1, min(MOST_PARTS, MINIMAL_ELEMENTS // elements, batch))
 
 
