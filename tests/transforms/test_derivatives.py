@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import columns
+from chainrule.autograd import columns
 from chainrule.errors import ChainruleError, ConfigError, DifferentiationError, DTypeError, ShapeError
 from chainrule.graph.node import topological
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .dtypes import int64
-from .graph.node import Node
-from .ops.base import emit
-from .ops.leaf import placeholder
-from .ops.rules import permute, reshape
-from .recording import cast, full, size_of
-from .transforms import batch, forward, reverse
-from .transforms.paths import between
+from ..dtypes import int64
+from ..graph.node import Node
+from ..ops.base import emit
+from ..ops.leaf import placeholder
+from ..ops.rules import permute, reshape
+from ..recording import cast, full, size_of
+from ..transforms import batch, forward, reverse
+from ..transforms.paths import between
 
 #: nodes that sweeps for one source after another may visit; beyond it, one sweep serves all sources
 MAXIMUM_VISITS = 20_000

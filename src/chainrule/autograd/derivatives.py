@@ -10,7 +10,13 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .autograd import grad
+from ..errors import DTypeError, ForwardModeError
+from ..graph.node import Node
+from ..ops.base import message, mode
+from ..recording import size_of
+from ..tensor import Tensor
+from ..transforms import forward, reverse
+from ..tree import tree_unflatten
 from .columns import columns_of, rows_of
 from .differentiation import (
     Recorded,
@@ -24,13 +30,7 @@ from .differentiation import (
     tensor_nodes,
     zero_tangent,
 )
-from .errors import DTypeError, ForwardModeError
-from .graph.node import Node
-from .ops.base import message, mode
-from .recording import size_of
-from .tensor import Tensor
-from .transforms import forward, reverse
-from .tree import tree_unflatten
+from .gradients import grad
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "linearize"]
 

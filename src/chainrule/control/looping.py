@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from .conversion import to_node
-from .dtypes import float64, uint64
-from .errors import CompileError, ConfigError, DTypeError, ShapeError
-from .graph.node import Node
-from .ops.base import emit, message, mode
-from .ops.control import close, replay, results
-from .ops.leaf import placeholder
-from .recording import full
-from .tensor import Tensor, state
-from .transforms.batch import batch
-from .transforms.paths import dependents
-from .tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
+from ..conversion import to_node
+from ..dtypes import float64, uint64
+from ..errors import CompileError, ConfigError, DTypeError, ShapeError
+from ..graph.node import Node
+from ..ops.base import emit, message, mode
+from ..ops.control import close, replay, results
+from ..ops.leaf import placeholder
+from ..recording import full
+from ..tensor import Tensor, state
+from ..transforms.batch import batch
+from ..transforms.paths import dependents
+from ..tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
 
 _NUMBERS = (float, int, bool)
 
