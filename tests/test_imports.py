@@ -21,9 +21,9 @@ backends gradmode interop layers mixed_precision recording transforms
 memory
 compiler runtime
 nonfinite tensor
-arguments conversion tracing
-autograd compiled indexing operators
-assignment control epochs
+conversion
+autograd indexing operators
+assignment control
 capture functions
 explanation fft linalg sparse special testing
 data methods minimise random spellings
