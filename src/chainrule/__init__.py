@@ -82,6 +82,7 @@ _LAZY = {
     "explain": ("explanation", "explain"),
     "set_memory_limit": ("memory", "set_memory_limit"),
     "get_memory_limit": ("memory", "get_memory_limit"),
+    "fit": ("train", "fit"),
     "profile": ("profiling", "profile"),
     "set_detect_nonfinite": ("nonfinite", "set_detect_nonfinite"),
     **{
