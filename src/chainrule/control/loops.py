@@ -219,14 +219,14 @@ def map(f: Callable[[Any], Any], xs: Any, batch_size: int | None = None) -> Any:
 
     Args:
         f: takes a slice of `xs`, a tree of tensors, and returns a tree.
-        xs: a tree of tensors and arrays whose first axes have the same length, at least 1.
+        xs: a tree of tensors and arrays whose first axes have the same length.
         batch_size: how many slices `vmap` takes together; the last ones may be fewer.
 
     Returns:
         The tree of results with a first axis of that length.
 
     Raises:
-        ShapeError: the first axes differ. ConfigError: there is no slice, or `batch_size` is no positive whole number.
+        ShapeError: the first axes differ. ConfigError: `xs` has no leaves, or `batch_size` is no positive whole number.
 
     Example:
         >>> import chainrule as cr
@@ -239,7 +239,7 @@ def map(f: Callable[[Any], Any], xs: Any, batch_size: int | None = None) -> Any:
     paths, leaves, definition = tree_flatten_with_path(xs, "xs")
     stacks = [stack_of(path, leaf, "map") for path, leaf in zip(paths, leaves)]
     count = length_of(paths, stacks, None, "map")
-    if batch_size is None:
+    if batch_size is None or not count:
         return looped("map", lambda carry, x: (carry, f(x)), (), stacks, definition, count)[1]
     together = vmap(f)
     whole = count // batch_size
