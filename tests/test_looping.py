@@ -254,7 +254,7 @@ def test_no_iterations(compiled: bool, unroll: Any) -> None:
         assert ys[name].numpy().shape == shape
     assert ys["n"][0].shape == (0,) and ys["n"][0].dtype is cr.int64 and ys["n"][1] is None
     assert state.tolist() == [0.0, 0.0]
-    if unroll is not True and unroll < 2:  # a draw takes one tick when it is recorded, however many iterations there are
+    if unroll is not True and unroll < 2:  # a draw takes one tick, however many iterations there are
         drawn = cr.randn(2).tolist()
         cr.manual_seed(5)
         (cr.compile(looped) if compiled else looped)(a, cr.zeros((2, 3)))
