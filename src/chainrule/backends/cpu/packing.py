@@ -9,6 +9,8 @@ from .loops import axis_range
 
 #: bytes of a column that are loaded at once
 PIECE = 16
+#: vectors of columns that are copied together, and how many rows before their turn they are asked for
+TOGETHER, AHEAD = 8, 8
 
 
 def emit_pack(f: Function) -> None:
@@ -25,6 +27,8 @@ def emit_pack(f: Function) -> None:
     pack = _pack_columns if unit and lanes > 1 else _pack_rows
 
     def vectors(source: str, result: str, begin: Int, end: Int) -> None:
+        if f.stride(0, axis_v + 2) == 1:
+            begin = _pack_together(f, source, result, begin, end, lanes, axis_v)
         with f.loop(begin, end) as loop:
             left = f.sub(f.extra(1), f.mul(loop.index, lanes))
             here = f.advance(source, dtype, f.mul(f.stride(0, axis_v), loop.index))
@@ -38,6 +42,31 @@ def emit_pack(f: Function) -> None:
     with f.loop(*axis_range(f, 0)) as loop:
         source = f.advance(source, dtype, f.mul(f.stride(0, 0), loop.index))
         vectors(source, f.advance(result, dtype, f.mul(f.stride(1, 0), loop.index)), 0, f.size(1))
+
+
+def _pack_together(f: Function, source: str, result: str, begin: Int, end: Int, lanes: int, axis_v: int) -> Int:
+    """Several whole vectors of columns that lie side by side, one k after another; returns the first vector left.
+
+    A row of a large operand lies in a page of its own: the fewer passes over the rows the better.
+    """
+    dtype = f.kernel.accesses[0].dtype
+    stride_k, apart = f.stride(0, axis_v + 1), f.mul(f.extra(0), lanes)
+    full = f.minimum(end, f.let(f"sdiv i64 {f.extra(1)}, {lanes}"))
+    groups = f.let(f"and i64 {f.maximum(f.sub(full, begin), 0)}, {-TOGETHER}")
+    stop = f.add(begin, groups)
+    with f.loop(begin, stop, TOGETHER) as loop:
+        here = f.advance(source, dtype, f.mul(loop.index, lanes))
+        there = f.advance(result, dtype, f.mul(loop.index, apart))
+        places = [f.advance(there, dtype, f.mul(apart, j)) for j in range(TOGETHER)]
+        with f.loop(0, f.extra(0)) as inner:
+            row = f.advance(here, dtype, f.mul(stride_k, inner.index))
+            ahead = f.advance(row, dtype, f.mul(stride_k, AHEAD))
+            line = f.mul(inner.index, lanes)
+            for j, place in enumerate(places):
+                f.prefetch(f.advance(ahead, dtype, j * lanes))
+                value = f.load(f.advance(row, dtype, j * lanes), dtype, 1, lanes)
+                f.store(value, f.advance(place, dtype, line), 1, lanes)
+    return stop
 
 
 def _pack_rows(f: Function, source: str, result: str, count: Int, lanes: int, axis_v: int) -> None:
