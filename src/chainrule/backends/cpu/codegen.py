@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ...compiler.kernel import Kernel, Tiling
 from ...dtypes import bfloat16
-from .contract import emit_contract, emit_pack
+from .contract import emit_contract
 from .contract_half import emit_pair_contract, emit_pair_pack
 from .emit import Function
 from .loops import emit_map, emit_reduce, emit_scatter
 from .nest import emit_nest
+from .packing import emit_pack
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
