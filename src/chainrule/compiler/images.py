@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..dtypes import DType, bfloat16
+from ..dtypes import DType, bfloat16, float32
 from ..ops.base import primitive
 
 if TYPE_CHECKING:
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 #: elements of the partial gradients of a kernel, and how many there are, at most
 PARTIAL_ELEMENTS, MOST_PARTS = 1 << 16, 8
+#: the same where the gradient is made by fewer multiplications
+MINIMAL_ELEMENTS = 1 << 18
+#: for `minimal`: channels from which on fewer multiplications outweigh the transformations, and products of both numbers of channels
+#: up to which the transformed kernel stays near
+LEAST_CHANNELS, MOST_KERNELS = 16, 1 << 14
+#: outputs along an axis, and images, from which on
+LEAST_OUTPUTS, LEAST_IMAGES = 4, 4
 
 
 def canonical_convolution(
@@ -37,7 +44,9 @@ def canonical_convolution(
     x = padded(graph, a, op.low, op.high)
     if name == "convolution":
         return graph.apply(name, op, (x, b), shape, dtype)
-    parts = number_of_parts(x.shape[0], math.prod(shape))
+    batch, elements = x.shape[0], math.prod(shape)
+    few = minimal(name, op, shape, b.shape, dtype)
+    parts = parts_of(batch, elements) if few else number_of_parts(batch, elements)
     split = graph.apply(name, op, (x, b), (parts, *shape), dtype)
     if parts == 1:
         return graph.reshape(split, shape)
@@ -68,6 +77,29 @@ def number_of_parts(batch: int, elements: int) -> int:
     """Into how many parts of the batch the gradient of a kernel of `elements` is divided: small kernels into more."""
     most = max(1, min(MOST_PARTS, PARTIAL_ELEMENTS // max(elements, 1)))
     return next(parts for parts in range(most, 0, -1) if batch % parts == 0)
+
+
+def minimal(name: str, op: Any, kernel: tuple[int, ...], images: tuple[int, ...], dtype: DType) -> bool:
+    """Whether a convolution or one of its gradients is computed by `winograd`: decided by shapes alone.
+
+    Args:
+        name: of the primitive.
+        op: the primitive.
+        kernel: shape of the kernel or of its gradient.
+        images: shape of the result, or for the gradient of a kernel of the cotangent.
+        dtype: of the operands.
+    """
+    if dtype is not float32 or tuple(kernel[2:]) != (3, 3) or op.groups != 1 or {*op.strides, *op.dilations} != {1}:
+        return False
+    if min(kernel[:2]) < LEAST_CHANNELS or kernel[0] * kernel[1] > MOST_KERNELS or min(images[2:]) < LEAST_OUTPUTS:
+        return False
+    return name != "convolution_weight_grad" or images[0] >= LEAST_IMAGES
+
+
+def parts_of(batch: int, elements: int) -> int:
+    """Into how many parts of the batch the gradient of a kernel of `elements` is divided; the last may be smaller."""
+    parts = max(1, min(MOST_PARTS, MINIMAL_ELEMENTS // elements, batch))
+    return -(-batch // -(-batch // parts))
 
 
 def classes(

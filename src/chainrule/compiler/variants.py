@@ -20,7 +20,7 @@ CHUNK_FACTORS = (1.0, 0.5, 2.0, 4.0, 0.0)
 def kernel_variants(kernel: Kernel, registers: int) -> list[Kernel]:
     """`kernel` first, then the same contraction with other tiles and panels, the likeliest by estimate first."""
     static: Any = kernel.static
-    if kernel.kind != "contract" or not kernel.baked or 0 in kernel.sizes or getattr(static, "pairs", False):
+    if kernel.kind != "contract" or not kernel.baked or 0 in kernel.sizes or getattr(static, "pairs", False) or getattr(static, "block", 0):
         return [kernel]
     if isinstance(static, Tiling):
         own, vectors = (tuple(static.tile), tuple(static.panels)), sum(static.panels)

@@ -12,6 +12,7 @@ from .nest import emit_nest
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
+from .winograd import emit_winograd
 
 EMITTERS = {
     "map": emit_map,
@@ -32,7 +33,9 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
     for name, kernel in kernels:
         function = Function(name, kernel, target)
         table = PAIRED if kernel.kind in PAIRED and kernel.accesses[1].dtype is bfloat16 else EMITTERS
-        emit = emit_nest if isinstance(kernel.static, Tiling) else table[kernel.kind]
+        emit = table[kernel.kind]
+        if isinstance(kernel.static, Tiling):
+            emit = emit_winograd if kernel.static.block else emit_nest
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit
         emit(function)
         functions.append(function.text())
