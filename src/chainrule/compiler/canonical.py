@@ -41,6 +41,9 @@ WHOLE = frozenset(("csr_matmul", "scatter_add", "scatter_add_along", "host", "lo
 
 CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad", "convolution_weight_grad"))
 
+#: slices of one array from which on, together, they are as large as it: queries, keys and values are three
+SLICED = 4
+
 #: kinds that only say where the elements of their operand lie
 MOVEMENTS = frozenset(("reshape", "permute", "broadcast", "slice", "flip", "windows"))
 
@@ -59,7 +62,7 @@ class Item:
     __slots__ = ("born", "dtype", "index", "inputs", "kind", "late", "node", "number", "op", "shape", "users", "value")
 
     def __init__(self, kind: str, op: Primitive | None, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
-        self.born = next(_births)
+        self.born: float = next(_births)
         self.kind = kind
         self.late = False  # whether it is a copy that belongs to late users (recompute.py)
         self.op = op
@@ -177,10 +180,13 @@ class Canonical:
         """`x` in `dtype`, converted below the movements: by the kernel that computes it, and once for all its uses."""
         if x.dtype is dtype:
             return x
-        if x.kind in MOVEMENTS and math.prod(x.inputs[0].shape) <= math.prod(x.shape):
+        if x.kind in MOVEMENTS and math.prod(x.inputs[0].shape) <= SLICED * math.prod(x.shape):
             assert x.op is not None
             return self.apply(x.kind, x.op, (self._low(x.inputs[0], dtype),), x.shape, dtype)
-        return self._cast(x, dtype)
+        low = self._cast(x, dtype)
+        if low.inputs == (x,):
+            low.born = x.born + 0.5  # right behind it, so that whatever kernel computes it writes both
+        return low
 
     def _expand(self, root: Node, whole: Node) -> Item:
         """The items of the ordinary nodes that a primitive stands for."""

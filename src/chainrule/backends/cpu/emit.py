@@ -79,7 +79,7 @@ class Function:
             target = self.target
             found = LLVMScalarBuilder(
                 self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered,
-                target.has_half,
+                target.has_half, target.has_bfloat16_products,
             )  # fmt: skip
             found.declarations = self.declarations
             self._builders[width] = found
