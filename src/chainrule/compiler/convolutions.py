@@ -19,12 +19,12 @@ from .canonical import Item
 from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .images import classes, minimal
-from .kernel import Access, Body, Kernel, Tiling
+from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling
 from .staging import channels_last
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
-from .winograd import INPUTS, forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
+from .winograd import forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -232,7 +232,7 @@ def _minimal(lowering: Lowering, group: Group, item: Item) -> None:
         op: Any = item.op
         offset += sum((zeros + low - 2) * step for zeros, low, step in zip(item.value, op.low, strides[2:]))
     a = Operand(base, offset, [strides[0], *strides[2:], 0], [*strides[2:], 1])
-    b = Operand(source, 0, [0, 0, 0, vector], [INPUTS * element, element, channel])
+    b = Operand(source, 0, [0, 0, 0, vector], [TILE_INPUTS * element, element, channel])
     _contract(lowering, group, item, space, a, b, plan, item.shape[0])
 
 

@@ -11,8 +11,9 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...compiler.kernel import TILE_INPUTS as INPUTS
+from ...compiler.kernel import TILE_OUTPUTS as OUTPUTS
 from ...compiler.kernel import TRANSCENDENTAL, Tiling
-from ...compiler.winograd import INPUTS, OUTPUTS
 from ..base import Value
 from .bodies import BodyCode, Point
 from .emit import LINE, Function, Int
