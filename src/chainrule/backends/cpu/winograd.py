@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ...compiler.kernel import TILE_INPUTS as INPUTS
 from ...compiler.kernel import TILE_OUTPUTS as OUTPUTS
-from ...compiler.kernel import TRANSCENDENTAL, Tiling
+from ...compiler.kernel import Tiling
 from ..base import Value
 from .bodies import BodyCode, Point
 from .emit import LINE, Function, Int
@@ -21,8 +21,9 @@ from .emit import llvm_type as element_type
 from .loops import axis_range
 
 ELEMENTS = INPUTS * INPUTS
-#: operations of an epilogue that is written out for each output of a tile, at most
-LIGHT = 12
+#: operations of an epilogue that is written out for each output of a tile, at most: four chains that do not wait for
+#: one another, and addresses that are known
+LIGHT = 40
 
 Grid = list[list[Value]]
 
@@ -239,12 +240,25 @@ class _Forward(_Winograd):
 
     def _outputs(self, grid: Grid, tile: Point, at: Int, mask: str | None, above: Int, left: Int) -> None:
         """The epilogue on the outputs of a tile, but for those that another tile has."""
+        f = self.f
+        overlap = f.add(above, left)
+        if sum(i[0] == "op" for i in self.body.code) > LIGHT:
+            self._one_by_one(grid, tile, at, mask, above, left)
+        elif overlap == 0:
+            self._written_out(grid, tile, at, mask)
+        else:
+            whole = f.let(f"icmp eq i64 {overlap}, 0")
+            with f.when(whole):
+                self._written_out(grid, tile, at, mask)
+            with f.when(f.let(f"xor i1 {whole}, true")):
+                self._one_by_one(grid, tile, at, mask, above, left)
+
+    def _written_out(self, grid: Grid, tile: Point, at: Int, mask: str | None) -> None:
+        for i, j in itertools.product(range(OUTPUTS), repeat=2):
+            self._epilogue(tile.moved(1, i, self.body).moved(2, j, self.body), at, mask, grid[i][j])
+
+    def _one_by_one(self, grid: Grid, tile: Point, at: Int, mask: str | None, above: Int, left: Int) -> None:
         f, body = self.f, self.body
-        operations = [i for i in body.code if i[0] == "op"]
-        if len(operations) <= LIGHT and not any(i[1].name in TRANSCENDENTAL for i in operations) and above == left == 0:
-            for i, j in itertools.product(range(OUTPUTS), repeat=2):
-                self._epilogue(tile.moved(1, i, body).moved(2, j, body), at, mask, grid[i][j])
-            return
         slot = f"%slot{len(f.entry)}"
         f.entry.append(f"  {slot} = alloca [{OUTPUTS * OUTPUTS * self.lanes} x {self.element}], align 64")
         for number, value in enumerate(itertools.chain.from_iterable(grid)):
