@@ -24,6 +24,8 @@ ELEMENTS = INPUTS * INPUTS
 #: operations of an epilogue that is written out for each output of a tile, at most: four chains that do not wait for
 #: one another, and addresses that are known
 LIGHT = 40
+#: tiles ahead of which inputs are asked for: four rows at once are more than the memory's own prefetching follows
+AHEAD = 4
 
 Grid = list[list[Value]]
 
@@ -111,7 +113,14 @@ class _Winograd:
 
     def inputs(self, pointer: str, rows: int, columns: int, table: _Table, number: Int, at: Int, mask) -> None:
         """Transform a tile of inputs, `rows` and `columns` apart, and keep it as tile `number`."""
+        self.fetch_ahead(pointer, rows, columns, INPUTS)
         self.keep(both_ways(self.sums, self.grid(pointer, rows, columns, mask)), table, number, at)
+
+    def fetch_ahead(self, pointer: str, rows: int, columns: int, extent: int) -> None:
+        """Ask for the columns, of tiles of `extent`, that a later tile is the first to need."""
+        first = AHEAD * OUTPUTS + extent - OUTPUTS
+        for i, j in itertools.product(range(extent), range(OUTPUTS)):
+            self.f.prefetch(self.f.advance(pointer, self.dtype, i * rows + (first + j) * columns))
 
     def grid(self, pointer: str, rows: int, columns: int, mask: str | None = None, extent: int = INPUTS) -> Grid:
         """Vectors of a square of places."""
@@ -334,6 +343,7 @@ class _Gradient(_Winograd):
         """A tile of the cotangent; what another tile has is 0."""
         f, zero = self.f, self.builder.const(0, self.dtype).ref
         rows, columns = f.kernel.accesses[1].strides[6:8]
+        self.fetch_ahead(pointer, rows, columns, OUTPUTS)
         grid = self.grid(pointer, rows, columns, mask, OUTPUTS)
         for skipped, places in ((above, ((0, 0), (0, 1))), (left, ((0, 0), (1, 0)))):
             if skipped == 0:
