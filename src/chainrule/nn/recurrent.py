@@ -11,6 +11,7 @@ from ..dtypes import as_dtype, default_float
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..functional._common import fail
 from ..functional.recurrence import NONLINEARITIES, Activation, gru_layer, lstm_layer, rnn_layer
+from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
 from . import init
 from .module import Module
@@ -26,7 +27,7 @@ class _Recurrent(Module):
     def _check_sizes(self, **sizes: Any) -> None:
         for name, value in sizes.items():
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"{type(self).__name__}: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"{type(self).__name__}: {name} must be a positive whole number, not {value!r}")
 
     def _add(self, suffix: str, features: int, bias: bool, dtype: Any) -> None:
         """Register the weights of one cell."""
@@ -62,7 +63,7 @@ class _Layers(_Recurrent):
         name = type(self).__name__
         self._check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if proj_size:
-            raise ConfigError(f"{name}: projections are not there, proj_size must be 0, not {proj_size!r}")
+            raise misuse(f"{name}: projections are not there, proj_size must be 0, not {proj_size!r}")
         F.check_probability(name, dropout)
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -471,5 +472,5 @@ def _nonlinearity(name: str, value: Any) -> Activation:
         return value
     if value not in NONLINEARITIES:
         known = ", ".join(repr(word) for word in NONLINEARITIES)
-        raise ConfigError(f"{name}: nonlinearity must be {known} or a function, not {value!r}")
+        raise misuse(f"{name}: nonlinearity must be {known} or a function, not {value!r}")
     return NONLINEARITIES[value]
