@@ -16,7 +16,7 @@ class Upsample(Module):
 
     Args:
         size, scale_factor: the extents after, or what to multiply them by: a number or one for each axis.
-        mode: "nearest", "linear", "bilinear" or "trilinear"; `align_corners` belongs to the linear ones.
+        mode: "nearest", "linear", "bilinear", "trilinear" or "bicubic"; `align_corners` belongs to all but the first.
         recompute_scale_factor: as in `chainrule.functional.interpolate`.
     Example:
         >>> import chainrule as cr
