@@ -176,6 +176,7 @@ class Tiling(NamedTuple):
     where it is an argument; `first`: the first summed axis of a chain. Its blocks are "one", "inside" of a tile,
     or "outside" of the panels, with partial sums in memory. `packed`: b lies in panels of vectors. `pairs`: an element
     of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
+    `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
     """
 
     lanes: int
@@ -187,6 +188,7 @@ class Tiling(NamedTuple):
     blocks: str
     packed: bool
     pairs: bool = False
+    across: bool = False
 
 
 def summed_extents(kernel: Kernel) -> tuple[int, ...]:
