@@ -179,6 +179,7 @@ class Tiling(NamedTuple):
     or "outside" of the panels, with partial sums in memory. `packed`: b lies in panels of vectors. `pairs`: an element
     of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
     `block`: tiles of an image that are transformed together (see compiler/winograd.py), 0 for the plain nest.
+    `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
     """
 
     lanes: int
@@ -191,6 +192,7 @@ class Tiling(NamedTuple):
     packed: bool
     pairs: bool = False
     block: int = 0
+    across: bool = False
 
 
 def summed_extents(kernel: Kernel) -> tuple[int, ...]:
