@@ -12,6 +12,7 @@ from .nest import emit_nest
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
+from .windows import emit_windows
 
 EMITTERS = {
     "map": emit_map,
@@ -33,6 +34,7 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
         function = Function(name, kernel, target)
         table = PAIRED if kernel.kind in PAIRED and kernel.accesses[1].dtype is bfloat16 else EMITTERS
         emit = emit_nest if isinstance(kernel.static, Tiling) else table[kernel.kind]
+        emit = emit_windows if isinstance(kernel.static, Tiling) and kernel.static.windows else emit
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit
         emit(function)
         functions.append(function.text())
