@@ -170,6 +170,18 @@ def _unit(strides: tuple[int, ...], axis: int) -> int | None:
     return strides[axis] if axis < len(strides) and strides[axis] in (0, 1) else None
 
 
+class Window(NamedTuple):
+    """Along one axis of an image without zeros around it: the positions that index i of axis `axis` and index r of the
+    summed axis `summed` meet, ``start + i * step + r * jump``. Those outside of 0 ... `extent` stand for zeros."""
+
+    axis: int
+    summed: int
+    step: int
+    jump: int
+    start: int
+    extent: int
+
+
 class Tiling(NamedTuple):
     """How a contraction walks its space (see backends/cpu/nest.py).
 
@@ -180,6 +192,8 @@ class Tiling(NamedTuple):
     of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
     `block`: tiles of an image that are transformed together (see compiler/winograd.py), 0 for the plain nest.
     `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
+    `windows`: where a depthwise convolution may look over the borders of a (backends/cpu/windows.py), for each spatial
+    axis; `together`: terms of the last summed axis that are written out.
     """
 
     lanes: int
@@ -193,6 +207,8 @@ class Tiling(NamedTuple):
     pairs: bool = False
     block: int = 0
     across: bool = False
+    windows: tuple[Window, ...] = ()
+    together: int = 1
 
 
 def summed_extents(kernel: Kernel) -> tuple[int, ...]:
@@ -201,6 +217,25 @@ def summed_extents(kernel: Kernel) -> tuple[int, ...]:
     if not isinstance(static, Tiling):
         return (kernel.extra[0],)
     return tuple(kernel.extra[1] if extent is None else extent for extent in static.reduced)
+
+
+def has_windows(kernel: Kernel) -> bool:
+    """Whether a kernel is a contraction that looks over the borders of its operand a."""
+    return isinstance(kernel.static, Tiling) and bool(kernel.static.windows)
+
+
+def inside_windows(kernel: Kernel) -> tuple[int, list[int], tuple[int, ...]]:
+    """Offset, extents and strides of what a contraction with windows reads of a: the image, not what lies around it."""
+    access = kernel.accesses[0]
+    assert isinstance(kernel.static, Tiling)
+    sizes = [*kernel.sizes, *summed_extents(kernel)]
+    strides, offset = list(access.strides), access.offset
+    for window in kernel.static.windows:
+        unit = access.strides[window.axis] // window.step
+        offset -= window.start * unit
+        sizes[window.axis], strides[window.axis] = window.extent, unit
+        strides[len(kernel.sizes) + window.summed] = 0
+    return offset, sizes, tuple(strides)
 
 
 def has_partial_sums(kernel: Kernel) -> bool:

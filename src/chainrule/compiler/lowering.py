@@ -15,7 +15,17 @@ from .convolutions import lower_convolution
 from .elements import Bodies
 from .folding import lower_fold
 from .grouping import Group, Grouping
-from .kernel import FIRST_BUFFER, Access, Body, Kernel, Tiles, has_partial_sums, summed_extents
+from .kernel import (
+    FIRST_BUFFER,
+    Access,
+    Body,
+    Kernel,
+    Tiles,
+    has_partial_sums,
+    has_windows,
+    inside_windows,
+    summed_extents,
+)
 from .products import lower_generic_product, lower_product, pack_operand
 from .recompute import recompute_late
 from .reductions import lower_reduction
@@ -246,13 +256,15 @@ class Lowering:
         row = size // rows
         if access.strides[0] * kernel.scale != row:
             return 0
-        low = high = access.offset
-        for axis, stride in enumerate(access.strides[: len(kernel.sizes)]):
-            span = stride * ((kernel.scale if axis == 0 else kernel.sizes[axis]) - 1)
-            low, high = low + min(span, 0), high + max(span, 0)
+        offset, sizes, strides = access.offset, list(kernel.sizes), access.strides
         if len(access.strides) > len(kernel.sizes):  # the summed axes of a contraction stay inside a row
-            for extent, stride in zip(summed_extents(kernel), access.strides[len(kernel.sizes) :]):
-                low, high = low + min(stride * (extent - 1), 0), high + max(stride * (extent - 1), 0)
+            sizes += summed_extents(kernel)
+            if access is kernel.accesses[0] and has_windows(kernel):
+                offset, sizes, strides = inside_windows(kernel)
+        low = high = offset
+        sizes[0] = kernel.scale
+        for extent, stride in zip(sizes, strides):
+            low, high = low + min(stride * (extent - 1), 0), high + max(stride * (extent - 1), 0)
         return row * max(together, 1) if low >= 0 and high < row else 0
 
     def _zero_border(self, buffer: Buffer, layout: Layout) -> None:

@@ -187,17 +187,21 @@ class Schedule:
             target = leaves.get(leaf) or self.lowering.leaf_buffer(leaf)
             self.in_place[output] = leaf
             writers, later = uses.get(source.number, ([], []))
-            if len(writers) == 1 and self._may_overwrite(writers[0], source, target):
-                writer = writers[0]
-                readers = [n for n in uses.get(target.number, ([], []))[1] if n != writer]
-                if not any(reach[n] >> writer & 1 for n in readers + checks):
-                    self._predecessors[writer].update(readers)
-                    self._follow(reach, writer, readers, writer in waited)
+            if writers and all(self._may_overwrite(n, source, target) for n in writers):
+                reading = uses.get(target.number, ([], []))[1]
+                readers = [n for n in reading if n not in writers]
+                # one of several writers must not read what another one has overwritten
+                apart = len(writers) == 1 or len(readers) == len(reading)
+                if apart and not any(reach[n] >> writer & 1 for n in readers + checks for writer in writers):
+                    kernels = [self.steps[writer].kernel for writer in writers]
+                    for writer in writers:
+                        self._predecessors[writer].update(readers)
+                        self._follow(reach, writer, readers, writer in waited)
                     waited.update(readers)
-                    kernel = self.steps[writer].kernel
-                    self._rename(source, target, [writer, *later])
-                    walk_touched_rows(self, writer)
-                    if self.steps[writer].kernel is not kernel:
+                    self._rename(source, target, [*writers, *later])
+                    if len(writers) == 1:
+                        walk_touched_rows(self, writers[0])
+                    if any(self.steps[writer].kernel is not kernel for writer, kernel in zip(writers, kernels)):
                         uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
                         checks = [n for n, s in enumerate(self.steps) if _checks(s)]
                     continue

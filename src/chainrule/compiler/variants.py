@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from .kernel import Kernel, Tiling, summed_extents
+from .kernel import Kernel, Tiling, has_windows, summed_extents
 from .plan import CallPlan, Plan, RegionPlan, TaskPlan, kernel_key
 from .tiling import WIDTHS, _cycles, split_panels
 
@@ -23,6 +23,8 @@ def kernel_variants(kernel: Kernel, registers: int) -> list[Kernel]:
     if kernel.kind != "contract" or not kernel.baked or 0 in kernel.sizes:
         return [kernel]
     if isinstance(static, Tiling) and (static.pairs or static.block):
+        return [kernel]
+    if has_windows(kernel):  # other tiles need other numbers of terms at once
         return [kernel]
     if isinstance(static, Tiling):
         own, vectors = (tuple(static.tile), tuple(static.panels)), sum(static.panels)

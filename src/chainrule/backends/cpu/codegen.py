@@ -13,6 +13,7 @@ from .packing import emit_pack
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
+from .windows import emit_windows
 from .winograd import emit_winograd
 
 EMITTERS = {
@@ -36,7 +37,7 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
         table = PAIRED if kernel.kind in PAIRED and kernel.accesses[1].dtype is bfloat16 else EMITTERS
         emit = table[kernel.kind]
         if isinstance(kernel.static, Tiling):
-            emit = emit_winograd if kernel.static.block else emit_nest
+            emit = emit_winograd if kernel.static.block else emit_windows if kernel.static.windows else emit_nest
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit
         emit(function)
         functions.append(function.text())

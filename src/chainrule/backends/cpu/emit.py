@@ -5,7 +5,7 @@ Integers known while emitting are Python ints, others are SSA names (strings); `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ...compiler.kernel import ArgumentLayout, Kernel
@@ -17,6 +17,7 @@ from .scalar import element_type as llvm_type
 from .toolchain import Target
 
 Int = int | str
+Values = Callable[[], list[str]]
 #: bytes of a cache line
 LINE = 64
 
@@ -183,10 +184,13 @@ class Function:
             return pointer
         return self.let(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {elements}", "p")
 
-    def prefetch(self, pointer: str, write: bool = False) -> None:
-        """Ask for a cache line that will be read, or written, soon; any address will do."""
+    def prefetch(self, pointer: str, write: bool = False, near: bool = True) -> None:
+        """Ask for a cache line that will be read, or written, soon; any address will do.
+
+        Not `near`: into the second-level cache only, which costs nothing where it is there already.
+        """
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 3, i32 1)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 {3 if near else 2}, i32 1)")
 
     # --- control flow -----------------------------------------------------------------------------
 
@@ -225,6 +229,20 @@ class Function:
         yield
         self.line(f"br label %{tag}.end")
         self.label(f"{tag}.end")
+
+    def either(self, condition: str, kind: str, first: Values, second: Values) -> list[str]:
+        """The values, of type `kind`, that the code of `first` gives if the i1 `condition` holds, else of `second`."""
+        self._count += 1
+        tag = f"B{self._count}"
+        self.line(f"br i1 {condition}, label %{tag}.first, label %{tag}.second")
+        made = []
+        for name, values in (("first", first), ("second", second)):
+            self.label(f"{tag}.{name}")
+            made.append((values(), self.block))
+            self.line(f"br label %{tag}.end")
+        self.label(f"{tag}.end")
+        (left, after_left), (right, after_right) = made
+        return [self.let(f"phi {kind} [ {a}, %{after_left} ], [ {b}, %{after_right} ]") for a, b in zip(left, right)]
 
     # --- vectors ----------------------------------------------------------------------------------
 

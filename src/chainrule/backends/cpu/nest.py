@@ -198,7 +198,7 @@ class Nest:
                 for j in range(len(masks)):
                     f.prefetch(f.advance(line, self.dtype, f.add(column, j * self.lanes)), True)
         zero = f.builder(self.lanes).const(0, self.dtype).ref
-        chain = _Chain(self, offsets, masks, along)
+        chain = self._chain(offsets, masks, along, extents)
         if self.tiling.blocks != "inside":
             totals = chain.sums(a, columns, span, [zero] * (len(offsets) * len(masks)))
             self._finish(point, pointers, flags, column, masks, extents, written, totals)
@@ -212,6 +212,9 @@ class Nest:
                 kept = f.let(f"select i1 {inside[0]}, {self.vector} {total}, {self.vector} {both}")
                 f.line(f"store {self.vector} {kept}, ptr {slot}, align {self._bytes()}")
         self._rows(point, None, None, column, masks, extents, written)
+
+    def _chain(self, offsets: list[int], masks: list[str | None], along: int, extents: list[int]) -> _Chain:
+        return _Chain(self, offsets, masks, along)
 
     def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
         """Ask for what the epilogue will read and write before the chain, which takes as long as memory does."""
