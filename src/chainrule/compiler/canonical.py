@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..dtypes import DType, float32
 from ..graph.node import Node, topological
 from ..ops.base import Primitive, primitive
+from .attention import RESULTS, canonical_attention
 from .images import canonical_convolution, in_pairs
 from .regions import Chosen, Repeated, gather
 from .strides import contiguous, reshape_strides
@@ -149,6 +150,8 @@ class Canonical:
         if node.dtype.is_half and name in ACCUMULATED:
             wide = tuple(self._cast(x, float32) if x.dtype.is_half else x for x in inputs)
             return self._cast(self._operation(name, op, wide, node.shape, float32), node.dtype)
+        if name in RESULTS:
+            return canonical_attention(self, op, tuple(map(self._in_memory, inputs)), node.shape, Item)
         return self._operation(name, op, inputs, node.shape, node.dtype)
 
     def _operation(self, name: str, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
@@ -308,6 +311,14 @@ class Canonical:
         elif x.kind in MOVEMENTS and x.kind != "reshape":
             return None
         return self.reshape(x, shape)
+
+    def shared(self, key: tuple, make: Callable[[], Item]) -> Item:
+        """The item that is known by `key`, made now if there is none."""
+        item = self._known.get(key)
+        if item is None:
+            item = self._known[key] = make()
+            item.node = self._line
+        return item
 
     def movement(self, name: str, attributes: tuple, x: Item, shape: tuple[int, ...]) -> Item:
         """A movement primitive applied to an item."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
+from .attention import Attention, operand_shapes
+from .attention_lowering import lower_attention
 from .blocks import in_blocks
 from .canonical import CONVOLUTIONS, Canonical, Item
 from .convolutions import lower_convolution
@@ -189,6 +191,8 @@ class Lowering:
             self._scatter(group)
         elif group.kind == "fold":
             lower_fold(self, group)
+        elif group.kind == "attention":
+            lower_attention(self, group)
         elif group.kind == "csr":
             lower_csr(self, group)
         elif group.kind in SPECIAL:
@@ -251,7 +255,11 @@ class Lowering:
             span = stride * ((kernel.scale if axis == 0 else kernel.sizes[axis]) - 1)
             low, high = low + min(span, 0), high + max(span, 0)
         if len(access.strides) > len(kernel.sizes):  # the summed axes of a contraction stay inside a row
-            for extent, stride in zip(summed_extents(kernel), access.strides[len(kernel.sizes) :]):
+            if isinstance(kernel.static, Attention):
+                inside = operand_shapes(kernel)[next(n for n, a in enumerate(kernel.accesses) if a is access)]
+            else:
+                inside = summed_extents(kernel)
+            for extent, stride in zip(inside, access.strides[len(kernel.sizes) :]):
                 low, high = low + min(stride * (extent - 1), 0), high + max(stride * (extent - 1), 0)
         return row * max(together, 1) if low >= 0 and high < row else 0
 

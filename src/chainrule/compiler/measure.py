@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from .attention import KINDS, attention_flops, operand_shapes
 from .kernel import FIRST_BUFFER, Access, Body, Kernel, Tiling, has_partial_sums, summed_extents
 
 #: elementwise primitives that move or test bits instead of computing
@@ -29,6 +30,8 @@ def flops(kernel: Kernel) -> int:
     everywhere = range(len(kernel.sizes))
     if kernel.kind == "pack":
         return 0
+    if kernel.kind in KINDS:
+        return attention_flops(kernel)
     if kernel.kind == "csr":
         return 2 * kernel.extra[2] * kernel.sizes[1]
     if kernel.kind == "scatter":
@@ -140,6 +143,8 @@ def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
     """Distinct elements that an access touches, and the first and last of them."""
     access = kernel.accesses[number]
     sizes, strides = kernel.sizes, access.strides
+    if kernel.kind in KINDS:
+        sizes = (*sizes, *operand_shapes(kernel)[number])
     if kernel.kind == "contract":
         sizes = (*sizes, *summed_extents(kernel))
         if isinstance(kernel.static, Tiling):
