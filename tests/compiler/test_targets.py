@@ -92,7 +92,21 @@ def looped():
     return [*found, *(n for n in vjp(found, ones, [w, carry, xs]) if n is not None)]
 
 
+def attention(causal: bool, m: int, n: int, dtype=np.float32):
+    """Attention and its gradients, of lengths that are no multiples of any vector."""
+    q, k, v, c = (constant(np.random.default_rng(i).normal(size=(2, *s)).astype(dtype)) for i, s in enumerate(
+        ((m, 20), (n, 20), (n, 17), (m, 17))
+    ))  # fmt: skip
+    y = emit("fused_attention", q, k, v, attributes=(causal, 0.25))
+    kept = emit("fused_attention_kept", q, k, v, attributes=(causal, 0.25))
+    return [y, *(emit("fused_attention_grad", q, k, v, y, kept, c, attributes=(causal, 0.25, i)) for i in range(3))]
+
+
 GRAPHS = {
+    "attention": lambda: attention(False, 67, 45),
+    "attention causal": lambda: attention(True, 70, 75),
+    "attention long": lambda: attention(True, 70, 523),
+    "attention float64": lambda: attention(True, 35, 37, np.float64),
     "loop": looped,
     "sparse": sparse,
     "sparse wide": lambda: sparse(130),

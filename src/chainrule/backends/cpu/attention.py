@@ -58,7 +58,7 @@ class _Forward(Tiles):
         f, plan, lanes = self.f, self.plan, self.lanes
         with f.loop(0, count, self.panel) as panel:
             query = f.add(first, panel.index)
-            stop = f.minimum(high, f.add(query, self.panel)) if plan.causal else high
+            stop = self.stop(query, self.panel, high)
             here = self.at(scores, panel.index)
             start = self.number(float("-inf"))
             found = [start] * VECTORS
@@ -67,25 +67,17 @@ class _Forward(Tiles):
                 before = [self.load(self.at(self.largest, panel.index, n * lanes)) for n in range(VECTORS)]
                 before = [f.let(f"select i1 {fresh}, {self.vector} {start}, {self.vector} {b}") for b in before]
                 found = before
-            clear = f.minimum(stop, f.maximum(query, low)) if plan.causal else stop
-            for begin, end, masked in ((low, clear, False), (clear, stop, True))[: 1 + plan.causal]:
-                with f.loop(begin, end, self.rows, [(self.vector, x) for x in found]) as loop:
-                    key = f.minimum(loop.index, plan.keys - self.rows)
-                    stride = self.row_stride(1)
-                    sums = self.tile(
-                        self.at(pointers[1], f.mul(key, stride)), (stride, 1), self.at(self.turned, panel.index),
-                        QUERIES, self.rows, [None] * VECTORS, (0, plan.features),
-                    )  # fmt: skip
-                    if masked:
-                        sums = self.hidden(sums, f.sub(key, query))
-                    line = self.at(here, f.mul(f.sub(key, low), QUERIES))
-                    highest = list(loop.values)
-                    for number, total in enumerate(sums):
-                        r, n = divmod(number, VECTORS)
-                        self.store(total, self.at(line, r * QUERIES + n * lanes))
-                        highest[n] = self.greater(total, highest[n])
-                    loop.next = highest
-                found = loop.values
+
+            def scored(key: Int, tile: list[tuple[int, int, str]], highest: list[str], here: str = here) -> list[str]:
+                line = self.at(here, f.mul(f.sub(key, low), QUERIES))
+                for r, n, total in tile:
+                    self.store(total, self.at(line, r * QUERIES + n * lanes))
+                    highest[n] = self.greater(total, highest[n])
+                return highest
+
+            right = self.at(self.turned, panel.index)
+            for span in self.spans(query, low, stop, True):
+                found = self.panel_tiles(pointers[1], 1, right, plan.features, query, span, scored, found)
             sums = [self.zero] * VECTORS
             if not self.whole:
                 for n in range(VECTORS):
@@ -96,21 +88,24 @@ class _Forward(Tiles):
                     old = self.load(self.at(self.count, place))
                     old = f.let(f"select i1 {fresh}, {self.vector} {self.zero}, {self.vector} {old}")
                     sums[n] = self.mul(old, change)
-            with f.loop(0, f.sub(stop, low), 1, [(self.vector, x) for x in sums]) as loop:
-                line = self.at(here, f.mul(loop.index, QUERIES))
-                turned = []
-                for n in range(VECTORS):
-                    place = self.at(line, n * lanes)
-                    e = self.exp(self.sub(self.load(place), found[n]))
-                    self.store(e, place)
-                    turned.append(self.add(loop.values[n], e))
-                loop.next = turned
+            for span in self.spans(query, low, stop, False):
+                carried = [(self.vector, x) for x in sums[span.vector :]]
+                with f.loop(f.sub(span.begin, low), f.sub(span.end, low), 1, carried) as loop:
+                    line = self.at(here, f.mul(loop.index, QUERIES))
+                    added = []
+                    for n in range(span.vector, VECTORS):
+                        place = self.at(line, n * lanes)
+                        e = self.exp(self.sub(self.load(place), found[n]))
+                        self.store(e, place)
+                        added.append(self.add(loop.values[n - span.vector], e))
+                    loop.next = added
+                sums[span.vector :] = loop.values
             for n in range(VECTORS):
                 place = f.add(panel.index, n * lanes)
                 self.store(found[n], self.at(self.largest, place))
-                self.store(loop.values[n], self.at(self.count, place))
+                self.store(sums[n], self.at(self.count, place))
                 if self.whole:
-                    inverse = f.let(f"fdiv {self.vector} {self.number(1.0)}, {loop.values[n]}")
+                    inverse = f.let(f"fdiv {self.vector} {self.number(1.0)}, {sums[n]}")
                     self.store(inverse, self.at(self.change, place))
         if plan.wanted[0]:
             self.columns(

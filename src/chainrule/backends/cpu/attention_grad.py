@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...compiler.kernel import LANES
 from ...ops.fused_attention import QUERIES
-from .attention_tiles import VECTORS, Tiles
+from .attention_tiles import STEP, VECTORS, Tiles
 from .emit import Function, Int
 from .transpose import transposed
 
@@ -119,11 +119,11 @@ class _Backward(Tiles):
         weights = kept if plan.kept else self.own
         with f.loop(0, count, self.panel) as panel:
             query = f.add(first, panel.index)
-            stop = f.minimum(high, f.add(query, self.panel)) if plan.causal else high
+            stop = self.stop(query, self.panel, high)
             if not plan.kept:
                 self._weights(pointers, kept, query, panel.index, low, stop)
             if 0 in self.targets or 1 in self.targets:
-                self._changes(pointers, weights, panel.index, low, stop)
+                self._changes(pointers, weights, query, panel.index, low, stop)
         if 2 in self.targets:
             self._key_gradient(2, pointers, weights, cotangent, first, count, low, high)
         if 1 in self.targets:
@@ -148,47 +148,42 @@ class _Backward(Tiles):
         """The weights of a panel of queries, from their scores and the log-sum-exp."""
         f, plan, lanes = self.f, self.plan, self.lanes
         here = self.at(self.own, panel)
-        clear = f.minimum(stop, f.maximum(query, low)) if plan.causal else stop
-        for begin, end, masked in ((low, clear, False), (clear, stop, True))[: 1 + plan.causal]:
-            with f.loop(begin, end, self.rows) as loop:
-                key = f.minimum(loop.index, plan.keys - self.rows)
-                stride = self.row_stride(1)
-                sums = self.tile(
-                    self.at(pointers[1], f.mul(key, stride)), (stride, 1), self.at(self.turned, panel), QUERIES,
-                    self.rows, [None] * VECTORS, (0, plan.features),
-                )  # fmt: skip
-                if masked:
-                    sums = self.hidden(sums, f.sub(key, query))
-                line = self.at(here, f.mul(f.sub(key, low), QUERIES))
-                for number, total in enumerate(sums):
-                    r, n = divmod(number, VECTORS)
-                    self.store(total, self.at(line, r * QUERIES + n * lanes))
-        known = [self.load(self.at(lse, panel, n * lanes)) for n in range(VECTORS)]
-        with f.loop(0, f.sub(stop, low)) as loop:
-            for n in range(VECTORS):
-                place = self.at(here, f.mul(loop.index, QUERIES), n * lanes)
-                self.store(self.exp(self.sub(self.load(place), known[n])), place)
 
-    def _changes(self, pointers: list[str], weights: str, panel: Int, low: Int, stop: Int) -> None:
+        def scored(key: Int, tile: list[tuple[int, int, str]], carried: list[str]) -> list[str]:
+            line = self.at(here, f.mul(f.sub(key, low), QUERIES))
+            for r, n, total in tile:
+                self.store(total, self.at(line, r * QUERIES + n * lanes))
+            return []
+
+        right = self.at(self.turned, panel)
+        for span in self.spans(query, low, stop, True):
+            self.panel_tiles(pointers[1], 1, right, plan.features, query, span, scored)
+        known = [self.load(self.at(lse, panel, n * lanes)) for n in range(VECTORS)]
+        for span in self.spans(query, low, stop, False):
+            with f.loop(f.sub(span.begin, low), f.sub(span.end, low)) as loop:
+                for n in range(span.vector, VECTORS):
+                    place = self.at(here, f.mul(loop.index, QUERIES), n * lanes)
+                    self.store(self.exp(self.sub(self.load(place), known[n])), place)
+
+    def _changes(self, pointers: list[str], weights: str, query: Int, panel: Int, low: Int, stop: Int) -> None:
         """The gradients of the scores of a panel of queries."""
         f, plan, lanes = self.f, self.plan, self.lanes
         inner = [self.load(self.at(self.inner, panel, n * lanes)) for n in range(VECTORS)]
         inner = [f.let(f"fneg {self.vector} {x}") for x in inner]
         scale = self.number(plan.scale)
-        with f.loop(low, stop, self.rows) as loop:
-            key = f.minimum(loop.index, plan.keys - self.rows)
-            stride = self.row_stride(2)
-            sums = self.tile(
-                self.at(pointers[2], f.mul(key, stride)), (stride, 1), self.at(self.cotangent, panel), QUERIES,
-                self.rows, [None] * VECTORS, (0, plan.values),
-            )  # fmt: skip
+
+        def changed(key: Int, tile: list[tuple[int, int, str]], carried: list[str]) -> list[str]:
             shift = f.mul(f.sub(key, low), QUERIES)
             line, given = self.at(self.changes, shift, panel), self.at(weights, shift, panel)
-            for number, total in enumerate(sums):
-                r, n = divmod(number, VECTORS)
+            for r, n, total in tile:
                 place = r * QUERIES + n * lanes
                 change = self.mul(self.load(self.at(given, place)), self.fma(total, scale, inner[n]))
                 self.store(change, self.at(line, place))
+            return []
+
+        right = self.at(self.cotangent, panel)
+        for span in self.spans(query, low, stop, False):
+            self.panel_tiles(pointers[2], 2, right, plan.values, query, span, changed)
 
     def _key_gradient(
         self, operand: int, pointers: list[str], left: str, right: tuple[str, int], first: Int, count: Int,
@@ -201,7 +196,9 @@ class _Backward(Tiles):
 
         def tiles(column: Int, masks: list[str | None]) -> None:
             def at(key: Int, rows: int) -> None:
-                begin = f.maximum(f.sub(key, first), 0) if plan.causal else 0
+                begin: Int = f.maximum(f.sub(key, first), 0) if plan.causal else 0
+                if plan.causal and self.rows % STEP:
+                    begin = f.let(f"and i64 {begin}, {-STEP}")
                 line = self.at(left, f.mul(f.sub(key, low), QUERIES))
                 sums = self.tile(line, (QUERIES, 1), self.at(right[0], column), right[1], rows, masks, (begin, count))
                 for row in range(rows):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 from ...compiler.attention import Attention
 from ...compiler.kernel import LANES
@@ -26,6 +27,17 @@ from .transpose import transposed
 
 #: vectors of a register tile along its rows
 VECTORS = 2
+#: queries and keys in whose multiples causal products end, whatever the tile, as what is hidden may be infinite
+STEP = 8
+
+
+class Span(NamedTuple):
+    """Keys of a panel of queries; whether some are hidden, and the first vector of queries that sees any of them."""
+
+    begin: Int
+    end: Int
+    masked: bool
+    vector: int
 
 
 class Tiles:
@@ -167,7 +179,7 @@ class Tiles:
         begin = self.at(right, f.mul(low, stride), column)
         with f.loop(0, count, rows) as loop:
             query = f.add(first, loop.index)
-            stop = f.minimum(high, f.add(query, rows)) if plan.causal else high
+            stop = self.stop(query, rows, high)
             sums = self.tile(self.at(left, loop.index), (1, QUERIES), begin, stride, rows, masks, (0, f.sub(stop, low)))
             for row in range(rows):
                 here = f.add(query, row)
@@ -183,16 +195,65 @@ class Tiles:
         fresh = self.f.let(f"icmp eq i64 {low}, 0")
         return self.f.let(f"select i1 {fresh}, {self.vector} {first}, {self.vector} {later}")
 
-    def hidden(self, sums: list[str], distance: Int) -> list[str]:
+    # --- panels of queries ------------------------------------------------------------------------
+
+    def stop(self, query: Int, count: int, high: Int) -> Int:
+        """The end of the keys below `high` that `count` queries from `query` on are computed with."""
+        f = self.f
+        if not self.plan.causal:
+            return high
+        end = f.add(query, count)
+        if count % STEP:
+            end = f.let(f"and i64 {f.add(end, STEP - 1)}, {-STEP}")
+        return f.minimum(high, end)
+
+    def spans(self, query: Int, low: Int, stop: Int, masked: bool) -> list[Span]:
+        """The keys low..stop of the panel that begins with `query`, those of which some queries see none apart."""
+        f, lanes = self.f, self.lanes
+        if not self.plan.causal:
+            return [Span(low, stop, False, 0)]
+        found, begin = [], low
+        if masked:
+            begin = f.minimum(stop, query)
+            found.append(Span(low, begin, False, 0))
+        for n in range(VECTORS if lanes % STEP == 0 else 1):
+            last = n == VECTORS - 1 or lanes % STEP
+            end = stop if last else f.minimum(stop, f.add(query, (n + 1) * lanes))
+            found.append(Span(begin, end, masked, n))
+            begin = end
+        return found
+
+    def panel_tiles(
+        self, left: str, access: int, right: str, terms: int, query: Int, span: Span,
+        use: Callable[[Int, list[tuple[int, int, str]], list[str]], list[str]], carried: Sequence[str] = (),
+    ) -> list[str]:  # fmt: skip
+        """Tiles of sums over features of left[key, feature] * right[feature, query]; gives what the last `use` gave.
+
+        ``use(key, sums, carried)``, where each sum comes with its key's number in the tile and its vector's in the
+        panel. The last tile is moved back so that it is whole.
+        """
+        f, lanes = self.f, self.lanes
+        stride, vectors = self.row_stride(access), range(span.vector, VECTORS)
+        with f.loop(span.begin, span.end, self.rows, [(self.vector, x) for x in carried]) as loop:
+            key = f.minimum(loop.index, self.plan.keys - self.rows)
+            sums = self.tile(
+                self.at(left, f.mul(key, stride)), (stride, 1), self.at(right, span.vector * lanes), QUERIES, self.rows,
+                [None] * len(vectors), (0, terms),
+            )  # fmt: skip
+            placed = [(r, n, sums[r * len(vectors) + n - span.vector]) for r in range(self.rows) for n in vectors]
+            loop.next = use(key, self._seen(placed, f.sub(key, query)) if span.masked else placed, [*loop.values])
+        return loop.values
+
+    def _seen(self, sums: list[tuple[int, int, str]], distance: Int) -> list[tuple[int, int, str]]:
         """Scores of a tile, -inf where the key, `distance` behind the panel's first query, is not seen."""
         f, lanes, fill = self.f, self.lanes, self.number(float("-inf"))
         behind = f.splat(f.let(f"trunc i64 {distance} to i32"), "i32", lanes)
         found = []
-        for number, total in enumerate(sums):
-            r, n = divmod(number, VECTORS)
+        for r, n, total in sums:
             own = "<" + ", ".join(f"i32 {n * lanes + lane - r}" for lane in range(lanes)) + ">"
             seen = f.let(f"icmp sle <{lanes} x i32> {behind}, {own}")
-            found.append(f.let(f"select <{lanes} x i1> {seen}, {self.vector} {total}, {self.vector} {fill}"))
+            total = f.let(f"select <{lanes} x i1> {seen}, {self.vector} {total}, {self.vector} {fill}")
+            found.append((r, n, total))
         return found
 
     # --- transposed panels ------------------------------------------------------------------------
