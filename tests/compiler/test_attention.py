@@ -78,6 +78,21 @@ def test_one_kernel_forwards_and_one_backwards():
     assert forward.static.wanted == (True, False)
 
 
+def test_explanation_names_what_is_computed():
+    q, k, v, c = (values(3, 40, 24, seed=i) for i in range(4))
+    explanation = cr.explain(gradients, q, k, v, c)
+    assert "3 x 40v x r40" in str(explanation)
+    assert "result, what is kept; kept: exponentials; keys up to the query's own" in str(explanation.kernel(0))
+    assert "gradients of queries, keys, values; kept: exponentials" in str(explanation.kernel(1))
+    assert explanation.assembly(1)
+
+
+def test_a_constant_cotangent_is_stored_once():
+    x = values(3, 40, 24)
+    found = kernels(cr.grad(lambda x: cr.sum(ATTEND(x, x, x))), x)
+    assert [label for _, label in found][:3] == ["attention", "copy", "attention_grad"] and len(found) == 4
+
+
 def test_long_sequences_keep_the_log_sum_exp_alone():
     q = values(2, 1024, 16)
     (forward, _), (backward, _) = kernels(gradients, q, q, q, q)

@@ -43,7 +43,7 @@ def lower_attention(lowering: Lowering, group: Group) -> None:
         access.strides = (*outer, *access.strides[len(lead) :])
     # The code says what is read and written; the loops are the emitter's.
     body = Body([("load", n) for n in range(count)], [(0, n) for n in range(count, len(accesses))])
-    kernel = Kernel(item.kind, sizes, 0, accesses, body, static=plan)
+    kernel = Kernel(item.kind, sizes, len(sizes), accesses, body, static=plan)
     lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, item.kind)
 
 

@@ -353,7 +353,7 @@ class Canonical:
         base = x
         while base.kind in MOVEMENTS:
             base = base.inputs[0]
-        return self._copy(x) if base.kind in ("full", "scalar", "iota") else x
+        return self.stored(x) if base.kind in ("full", "scalar", "iota") else x
 
     def _own(self, x: Item) -> Item:
         """`x` as a result of the program: a buffer that nothing else is."""
