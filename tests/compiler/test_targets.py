@@ -110,11 +110,25 @@ def depthwise(rank: int, stride: int, dilation: int, dtype=np.float32):
     return [y, *gradients, emit("convolution_weight_grad", x, y, attributes=(*form, w.shape[2:]))]
 
 
+def attention(causal: bool, m: int, n: int, dtype=np.float32):
+    """Attention and its gradients, of lengths that are no multiples of any vector."""
+    q, k, v, c = (constant(np.random.default_rng(i).normal(size=(2, *s)).astype(dtype)) for i, s in enumerate(
+        ((m, 20), (n, 20), (n, 17), (m, 17))
+    ))  # fmt: skip
+    y = emit("fused_attention", q, k, v, attributes=(causal, 0.25))
+    kept = emit("fused_attention_kept", q, k, v, attributes=(causal, 0.25))
+    return [y, *(emit("fused_attention_grad", q, k, v, y, kept, c, attributes=(causal, 0.25, i)) for i in range(3))]
+
+
 GRAPHS = {
     "images": images,
     "depthwise": lambda: depthwise(2, 1, 1),
     "depthwise stride": lambda: depthwise(2, 2, 1),
     "depthwise float64": lambda: depthwise(3, 1, 2, np.float64),
+    "attention": lambda: attention(False, 67, 45),
+    "attention causal": lambda: attention(True, 70, 75),
+    "attention long": lambda: attention(True, 70, 523),
+    "attention float64": lambda: attention(True, 35, 37, np.float64),
     "loop": looped,
     "sparse": sparse,
     "sparse wide": lambda: sparse(130),

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
+from .attention import Attention, operand_shapes
+from .attention_lowering import lower_attention
 from .blocks import in_blocks
 from .canonical import CONVOLUTIONS, Canonical, Item
 from .convolutions import lower_convolution
@@ -199,6 +201,8 @@ class Lowering:
             self._scatter(group)
         elif group.kind == "fold":
             lower_fold(self, group)
+        elif group.kind == "attention":
+            lower_attention(self, group)
         elif group.kind == "csr":
             lower_csr(self, group)
         elif group.kind in SPECIAL:
@@ -258,7 +262,10 @@ class Lowering:
             return 0
         offset, sizes, strides = access.offset, list(kernel.sizes), access.strides
         if len(access.strides) > len(kernel.sizes):  # the summed axes of a contraction stay inside a row
-            sizes += summed_extents(kernel)
+            if isinstance(kernel.static, Attention):
+                sizes += operand_shapes(kernel)[next(n for n, a in enumerate(kernel.accesses) if a is access)]
+            else:
+                sizes += summed_extents(kernel)
             if access is kernel.accesses[0] and has_windows(kernel):
                 offset, sizes, strides = inside_windows(kernel)
         low = high = offset

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from .attention import KINDS, attention_flops, operand_shapes
 from .kernel import (
     FIRST_BUFFER,
     Access,
@@ -39,6 +40,8 @@ def flops(kernel: Kernel) -> int:
     everywhere = range(len(kernel.sizes))
     if kernel.kind == "pack":
         return 0
+    if kernel.kind in KINDS:
+        return attention_flops(kernel)
     if kernel.kind == "csr":
         return 2 * kernel.extra[2] * kernel.sizes[1]
     if kernel.kind == "scatter":
@@ -150,7 +153,9 @@ def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
     """Distinct elements that an access touches, and the first and last of them."""
     access = kernel.accesses[number]
     sizes, strides, offset = kernel.sizes, access.strides, access.offset
-    if number == 0 and has_windows(kernel):
+    if kernel.kind in KINDS:
+        sizes = (*sizes, *operand_shapes(kernel)[number])
+    elif number == 0 and has_windows(kernel):
         offset, extents, strides = inside_windows(kernel)
         sizes = tuple(extents)
     elif kernel.kind == "contract":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from .arena import plan_arena
+from .attention import KINDS, attention_flops
 from .in_place import scatter_into_state
 from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
@@ -67,6 +68,8 @@ def step_cost(step: Step) -> float:
         used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
         speed = 360.0 if kernel.accesses[0].dtype.is_half else 180.0
         return 20 + 2 * kernel.extra[0] * elements / (speed * used * min(1.0, rows / 6)) + elements * 0.05
+    if kernel.kind in KINDS:
+        return 20 + attention_flops(kernel) / 150.0
     if kernel.kind == "csr":
         return 20 + 2 * kernel.sizes[0] + kernel.extra[2] * (2 + 0.05 * kernel.sizes[1])
     if kernel.kind == "pack":
@@ -266,7 +269,7 @@ class Schedule:
         if kernel is None or source.dtype is not target.dtype or target.number in step.writes or _checks(step):
             return False
         if target.number not in step.reads:
-            return kernel.kind in ("map", "reduce", "contract")
+            return kernel.kind in KINDS or kernel.kind in ("map", "reduce", "contract")
         if kernel.kind not in ("map", "reduce", "contract"):
             return False
         stored = [kernel.accesses[a] for _, a in kernel.body.stores if kernel.accesses[a].buffer == source.number]

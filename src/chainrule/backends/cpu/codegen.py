@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ...compiler.kernel import Kernel, Tiling
 from ...dtypes import bfloat16
+from .attention import emit_attention
+from .attention_grad import emit_attention_grad
 from .contract import emit_contract
 from .contract_half import emit_pair_contract, emit_pair_pack
 from .emit import Function
@@ -24,6 +26,8 @@ EMITTERS = {
     "rows": emit_rows,
     "contract": emit_contract,
     "pack": emit_pack,
+    "attention": emit_attention,
+    "attention_grad": emit_attention_grad,
 }
 #: those for operands of bfloat16
 PAIRED = {"contract": emit_pair_contract, "pack": emit_pair_pack}
