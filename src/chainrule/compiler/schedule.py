@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from .arena import plan_arena
-from .in_place import scatter_into_state
+from .in_place import check_before, index_loads, scatter_into_state
 from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
 from .sharing import replaced_by_results
@@ -27,6 +27,9 @@ SERIAL_NS = 5000.0
 CHUNK_NS, CHUNKS_PER_THREAD = 2500.0, 4
 #: a chunk of a chain of kernels should touch at most this many bytes between kernels
 CHUNK_BYTES = 192 << 10
+#: and in all, where the kernels only walk over their operands, as many bytes as the nearest cache holds, or so
+#: many of each operand
+NEAR_BYTES, NEAR_LEAST = 24 << 10, 4 << 10
 #: a product with a right operand of more bytes wants as many rows in a chunk; a chain in which that many rows hand
 #: more bytes from kernel to kernel is cut before the product
 LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
@@ -190,14 +193,17 @@ class Schedule:
             if len(writers) == 1 and self._may_overwrite(writers[0], source, target):
                 writer = writers[0]
                 readers = [n for n in uses.get(target.number, ([], []))[1] if n != writer]
-                if not any(reach[n] >> writer & 1 for n in readers + checks):
+                if not any(reach[n] >> writer & 1 for n in readers + checks if n != writer):
+                    if _checks(self.steps[writer]):
+                        check_before(self, writer, uses)
+                        reach.append(0)
                     self._predecessors[writer].update(readers)
                     self._follow(reach, writer, readers, writer in waited)
                     waited.update(readers)
                     kernel = self.steps[writer].kernel
                     self._rename(source, target, [writer, *later])
                     walk_touched_rows(self, writer)
-                    if self.steps[writer].kernel is not kernel:
+                    if self.steps[writer].kernel is not kernel or self.steps[writer].checked:
                         uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
                         checks = [n for n, s in enumerate(self.steps) if _checks(s)]
                     continue
@@ -259,7 +265,9 @@ class Schedule:
         """Whether the step that writes `source` reads `target` at most at the element that it writes."""
         step = self.steps[number]
         kernel = step.kernel
-        if kernel is None or source.dtype is not target.dtype or target.number in step.writes or _checks(step):
+        if kernel is None or source.dtype is not target.dtype or target.number in step.writes:
+            return False
+        if _checks(step) and index_loads(kernel) is None:
             return False
         if target.number not in step.reads:
             return kernel.kind in ("map", "reduce", "contract")
@@ -401,6 +409,7 @@ class Schedule:
                     chunks = max(1, min(round(cost / target), task.extent))
                 if len(task.steps) > 1:
                     chunks = max(chunks, -(-self._chain_bytes(task.steps) // CHUNK_BYTES))
+                    chunks = max(chunks, self._near_chunks(task.steps))
                 least = self._rows_at_once(task.steps)
                 chunks = max(1, min(chunks, max(task.extent // least, threads if region.parallel else 1)))
                 task.chunk = chunk_rows(task.extent, chunks)
@@ -424,6 +433,14 @@ class Schedule:
             if not b.strides[0] and kernel.sizes[-1] * kernel.extra[0] * b.dtype.itemsize > LARGE_OPERAND:
                 return ROWS_FOR_LARGE
         return 1
+
+    def _near_chunks(self, steps: list[Step]) -> int:
+        """Chunks so small that the nearest cache holds all that a chain touches, if it only walks over its operands."""
+        if any(s.kernel is None or s.kernel.kind not in ("map", "reduce") for s in steps):
+            return 1
+        touched = {b for s in steps for b, elements in s.row_elements.items() if elements}
+        size = sum(self.buffers[b - self.buffers[0].number].bytes for b in touched)
+        return -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched)))
 
     def _chain_bytes(self, steps: list[Step]) -> int:
         """Bytes that a chain of kernels hands from one to the next."""
@@ -453,6 +470,8 @@ def _checks(step: Step) -> bool:
         return step.loop.endless or any(_checks(inner) for inner in step.loop.body.steps)
     if kernel is None:
         return step.host is not None and step.host[0].family == "matrix"
+    if step.checked:
+        return False
     codes = (*kernel.body.code, *kernel.inner.code)
     if kernel.kind == "rows":
         return kernel.static[1]

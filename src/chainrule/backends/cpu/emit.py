@@ -5,8 +5,9 @@ Integers known while emitting are Python ints, others are SSA names (strings); `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ...compiler.kernel import ArgumentLayout, Kernel
 from ...dtypes import DType
@@ -79,7 +80,7 @@ class Function:
             target = self.target
             found = LLVMScalarBuilder(
                 self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered,
-                target.has_half,
+                target.has_half, target.architecture == "x86_64" and target.vector_bits >= 512,
             )  # fmt: skip
             found.declarations = self.declarations
             self._builders[width] = found
@@ -225,6 +226,22 @@ class Function:
         yield
         self.line(f"br label %{tag}.end")
         self.label(f"{tag}.end")
+
+    def side_by_side(self, parts: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Emit `parts`, which do the same in different places, line by line in turn; their results.
+
+        A processor holds a limited number of operations that wait for others: fewer wait if those around them come
+        from other chains. Parts that branch follow one another.
+        """
+        start, block = len(self.lines), self.block
+        texts, results = [], []
+        for part in parts:
+            place = len(self.lines)
+            results.append(part())
+            texts.append(self.lines[place:])
+        if self.block == block and len({len(text) for text in texts}) == 1:
+            self.lines[start:] = [line for together in zip(*texts) for line in together]
+        return results
 
     # --- vectors ----------------------------------------------------------------------------------
 
