@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from .arena import plan_arena
+from .ahead import fetch_ahead
 from .in_place import check_before, index_loads, scatter_into_state
 from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
@@ -29,7 +30,7 @@ CHUNK_NS, CHUNKS_PER_THREAD = 2500.0, 4
 CHUNK_BYTES = 192 << 10
 #: and in all, where the kernels only walk over their operands, as many bytes as the nearest cache holds, or so
 #: many of each operand
-NEAR_BYTES, NEAR_LEAST = 24 << 10, 4 << 10
+NEAR_BYTES, NEAR_LEAST = 16 << 10, 4 << 10
 #: a product with a right operand of more bytes wants as many rows in a chunk; a chain in which that many rows hand
 #: more bytes from kernel to kernel is cut before the product
 LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
@@ -110,6 +111,9 @@ class Schedule:
         sink(self.regions, self.steps, self._predecessors, arena)
         self._share(threads)
         self._replace_by_results()
+        for region in self.regions:
+            for task in region.tasks:
+                fetch_ahead(task.steps)
         self.arena = plan_arena(self.regions, [b for b in self.buffers if b.number in lowering.own])
 
     # --- dependencies -----------------------------------------------------------------------------
@@ -409,7 +413,8 @@ class Schedule:
                     chunks = max(1, min(round(cost / target), task.extent))
                 if len(task.steps) > 1:
                     chunks = max(chunks, -(-self._chain_bytes(task.steps) // CHUNK_BYTES))
-                    chunks = max(chunks, self._near_chunks(task.steps))
+                    if all(s.kernel is not None and s.kernel.kind in ("map", "reduce") for s in task.steps):
+                        chunks = max(chunks, self._walk_near(task.steps))
                 least = self._rows_at_once(task.steps)
                 chunks = max(1, min(chunks, max(task.extent // least, threads if region.parallel else 1)))
                 task.chunk = chunk_rows(task.extent, chunks)
@@ -434,10 +439,8 @@ class Schedule:
                 return ROWS_FOR_LARGE
         return 1
 
-    def _near_chunks(self, steps: list[Step]) -> int:
-        """Chunks so small that the nearest cache holds all that a chain touches, if it only walks over its operands."""
-        if any(s.kernel is None or s.kernel.kind not in ("map", "reduce") for s in steps):
-            return 1
+    def _walk_near(self, steps: list[Step]) -> int:
+        """Chunks so small that the nearest cache holds all that a chain of walks over its operands touches."""
         touched = {b for s in steps for b, elements in s.row_elements.items() if elements}
         size = sum(self.buffers[b - self.buffers[0].number].bytes for b in touched)
         return -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched)))

@@ -189,6 +189,16 @@ class Function:
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
         self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 3, i32 1)")
 
+    def rows_ahead(self, access: int) -> str:
+        """Elements from a place in an operand to that as many rows behind as this call works on."""
+        rows, name = "%rows_ahead", f"%ahead{access}"
+        scale = self.argument(self.layout.scale)
+        if not any(line.startswith(f"  {rows} =") for line in self.entry):
+            self.entry += [f"  {rows}_1 = sub i64 %hi, %lo", f"  {rows} = mul i64 {rows}_1, {scale}"]
+        if not any(line.startswith(f"  {name} =") for line in self.entry):
+            self.entry.append(f"  {name} = mul i64 {rows}, {self.stride(access, 0)}")
+        return name
+
     # --- control flow -----------------------------------------------------------------------------
 
     @contextmanager

@@ -70,6 +70,8 @@ def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int)
         here = point.moved(code.vector, index, code.body)
         if count is not None:
             here.mask = f.mask(count, point.width)
+        elif f.kernel.ahead:
+            code.fetch_next(here)
         code.run(here)
 
     if isinstance(begin, int) and isinstance(end, int) and _unrolled(f, code.body, end - begin):
@@ -350,6 +352,8 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
         here = inner.moved(reduced, index, kernel.inner)
         if count is not None:
             here.mask = f.mask(count, LANES)
+        elif kernel.ahead:
+            code.fetch_next(here)
         given = code.run(here)[value].ref
         if count is not None:
             given = f.let(f"select <{LANES} x i1> {here.mask}, {vector} {given}, {vector} {start_wide.ref}")
