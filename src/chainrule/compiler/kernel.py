@@ -77,7 +77,8 @@ class Kernel:
     `kind` is "map", "reduce", "contract", "scatter" or "pack". `sizes` are the extents, axis 0 first; `vector` the
     axis that runs in vector lanes. `extra` holds numbers of the kind (documented with its emitter),
     `baked` says whether sizes and strides other than axis 0's are constants of the code.
-    `scale`: positions of axis 0 for each row of the task's extent.
+    `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
+    for while these are worked on.
     """
 
     kind: str
@@ -92,6 +93,7 @@ class Kernel:
     scale: int = 1
     label: str = ""
     in_place: tuple[int, ...] = ()
+    ahead: tuple[int, ...] = ()
 
     def with_arguments(self, words: list[int]) -> Kernel:
         """The kernel whose arguments are `words`, in the layout of `ArgumentLayout`: same code, other numbers."""
@@ -128,7 +130,7 @@ class Kernel:
             strides = tuple((a.dtype.name, len(a.strides), _unit(a.strides, vector)) for a in self.accesses)
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
-            _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores),
+            _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
         )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ class Step:
     origin: tuple[int, ...] = ()  # serials of the nodes that it computes
     loop: Any = None  # a `Repetition`, for a step that is a loop
     late: bool = False  # whether it computes again what is needed late, and should not run before
+    checked: bool = False  # whether another step checks its indices before
 
 
 #: kinds of groups that are lowered elsewhere

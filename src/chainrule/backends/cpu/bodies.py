@@ -278,6 +278,16 @@ class BodyCode:
             for first in range(0, min(size, MOST_LINES * line), line):
                 f.prefetch(f.advance(there.pointer(access), dtype, f.add(start, first)))
 
+    def fetch_next(self, point: Point) -> None:
+        """Ask for what the next call will touch where this one is now: operands that the kernel fetches ahead."""
+        f = self.function
+        loaded = {i[1] for i in self.body.code if i[0] == "load"}
+        for access in f.kernel.ahead:
+            dtype = f.kernel.accesses[access].dtype
+            there = f.advance(point.pointer(access), dtype, f.rows_ahead(access))
+            for first in range(0, point.width, LINE // dtype.itemsize):
+                f.prefetch(f.advance(there, dtype, first), access not in loaded)
+
     def _load_row(self, number: int, instruction: tuple, point: Point) -> Value:
         f = self.function
         access = instruction[1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ...compiler.kernel import ArgumentLayout, Kernel
 from ...dtypes import DType
@@ -81,6 +82,7 @@ class Function:
             found = LLVMScalarBuilder(
                 self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered,
                 target.has_half, target.has_bfloat16_products,
+                target.architecture == "x86_64" and target.vector_bits >= 512,
             )  # fmt: skip
             found.declarations = self.declarations
             self._builders[width] = found
@@ -192,6 +194,16 @@ class Function:
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
         self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 {3 if near else 2}, i32 1)")
 
+    def rows_ahead(self, access: int) -> str:
+        """Elements from a place in an operand to that as many rows behind as this call works on."""
+        rows, name = "%rows_ahead", f"%ahead{access}"
+        scale = self.argument(self.layout.scale)
+        if not any(line.startswith(f"  {rows} =") for line in self.entry):
+            self.entry += [f"  {rows}_1 = sub i64 %hi, %lo", f"  {rows} = mul i64 {rows}_1, {scale}"]
+        if not any(line.startswith(f"  {name} =") for line in self.entry):
+            self.entry.append(f"  {name} = mul i64 {rows}, {self.stride(access, 0)}")
+        return name
+
     # --- control flow -----------------------------------------------------------------------------
 
     @contextmanager
@@ -243,6 +255,22 @@ class Function:
         self.label(f"{tag}.end")
         (left, after_left), (right, after_right) = made
         return [self.let(f"phi {kind} [ {a}, %{after_left} ], [ {b}, %{after_right} ]") for a, b in zip(left, right)]
+
+    def side_by_side(self, parts: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Emit `parts`, which do the same in different places, line by line in turn; their results.
+
+        A processor holds a limited number of operations that wait for others: fewer wait if those around them come
+        from other chains. Parts that branch follow one another.
+        """
+        start, block = len(self.lines), self.block
+        texts, results = [], []
+        for part in parts:
+            place = len(self.lines)
+            results.append(part())
+            texts.append(self.lines[place:])
+        if self.block == block and len({len(text) for text in texts}) == 1:
+            self.lines[start:] = [line for together in zip(*texts) for line in together]
+        return results
 
     # --- vectors ----------------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from ...compiler.kernel import LANES, Kernel
+from ...compiler.kernel import LANES, TRANSCENDENTAL, Body, Kernel
 from ...dtypes import DType, bool_, float32, float64, int64, uint32
 from ..base import ScalarBuilder, Value
 from .bodies import BodyCode, Point
@@ -23,6 +24,10 @@ TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
 ROWS_AHEAD = 8
 #: blocks of one sum that are walked at once, and instructions of an element up to which that pays
 BLOCKS, LIGHT = 4, 4
+#: vectors of a row that are written out one by one
+SHORT_ROW = 16
+#: vectors of elementary functions that 32 registers hold side by side, their constants included
+SIDE_BY_SIDE = {"exp": 4, "expm1": 4, "sigmoid": 4, "sinh": 4, "tanh": 2, "atan": 2}
 
 
 def emit_map(f: Function) -> None:
@@ -65,9 +70,35 @@ def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int)
         here = point.moved(code.vector, index, code.body)
         if count is not None:
             here.mask = f.mask(count, point.width)
+        elif f.kernel.ahead:
+            code.fetch_next(here)
         code.run(here)
 
+    if isinstance(begin, int) and isinstance(end, int) and _unrolled(f, code.body, end - begin):
+        for start in range(begin, end, LANES):
+            at(start, None if start + LANES <= end else end - start)
+        return
+    together = side_by_side(f, code.body)
+    if together > 1:
+        first = whole_vectors(f, begin, end, LANES * together)
+        with f.loop(begin, first, LANES * together) as loop:
+            places = [f.add(loop.index, LANES * n) for n in range(together)]
+            f.side_by_side([partial(at, place, None) for place in places])
+        begin = first
     each_vector(f, begin, end, at)
+
+
+def _unrolled(f: Function, body: Body, length: int) -> bool:
+    """Whether a row is so short, and its elements take so little, that the loop would take longer than its work."""
+    return f.kernel.baked and len(body.code) <= LIGHT and length <= SHORT_ROW * LANES
+
+
+def side_by_side(f: Function, body: Body) -> int:
+    """Vectors that a loop computes side by side: several where elements take many operations that wait for others."""
+    if not f.kernel.baked or f.target.vector_bits < 512:
+        return 1
+    hard = {i[1].name for i in body.code if i[0] == "op" and i[1].name in TRANSCENDENTAL}
+    return min((SIDE_BY_SIDE.get(name, 1) for name in hard), default=1)
 
 
 def each_vector(f: Function, begin: Int, end: Int, at: Callable[[Int, Int | None], None]) -> None:
@@ -317,14 +348,19 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
     start_wide, start_narrow = wide.const(identity(name, dtype), dtype), narrow.const(identity(name, dtype), dtype)
     vector, element = wide.llvm_type(dtype), element_type(dtype)
 
-    def added(total: str, index: Int, count: Int | None) -> str:
+    def element_at(index: Int, count: Int | None) -> str:
         here = inner.moved(reduced, index, kernel.inner)
         if count is not None:
             here.mask = f.mask(count, LANES)
+        elif kernel.ahead:
+            code.fetch_next(here)
         given = code.run(here)[value].ref
         if count is not None:
             given = f.let(f"select <{LANES} x i1> {here.mask}, {vector} {given}, {vector} {start_wide.ref}")
-        return combine(wide, name, Value(total, dtype), Value(given, dtype)).ref
+        return given
+
+    def added(total: str, index: Int, count: Int | None) -> str:
+        return combine(wide, name, Value(total, dtype), Value(element_at(index, count), dtype)).ref
 
     def met(total: str, lanes: str) -> str:
         one = pairwise(f, name, lanes, dtype)
@@ -351,7 +387,20 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
         stop = f.minimum(f.add(blocks.index, block), length)
         masked = always_masked(f)
         full = stop if masked else whole_vectors(f, blocks.index, stop, LANES)
-        with f.loop(blocks.index, full, LANES, [(vector, start_wide.ref)]) as loop:
+        total = start_wide.ref
+        begin: Int = blocks.index
+        together = side_by_side(f, kernel.inner)
+        if together > 1:
+            begin = whole_vectors(f, begin, full, LANES * together)
+            with f.loop(blocks.index, begin, LANES * together, [(vector, total)]) as loop:
+                places = [f.add(loop.index, LANES * n) for n in range(together)]
+                given = f.side_by_side([partial(element_at, place, None) for place in places])
+                total = loop.values[0]
+                for one in given:
+                    total = combine(wide, name, Value(total, dtype), Value(one, dtype)).ref
+                loop.next = [total]
+            total = loop.values[0]
+        with f.loop(begin, full, LANES, [(vector, total)]) as loop:
             count = f.minimum(f.sub(stop, loop.index), LANES) if masked else None
             loop.next = [added(loop.values[0], loop.index, count)]
         total = loop.values[0]

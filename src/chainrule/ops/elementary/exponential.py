@@ -107,6 +107,10 @@ def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
 
 def scale_twice(b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0) -> Value:
     """(1 + q) * 2**(n + offset), in two steps so that it may be infinite or subnormal."""
+    if b.scales(form.dtype):  # by one instruction, with the same bits
+        unit = b.const(2.0**offset, form.dtype)
+        whole = b.sub(b.bitcast(n, form.dtype), b.const(form.magic, form.dtype))
+        return b.scale(b.fma(q, unit, unit), whole)
     half = b.ashr(n, b.const(1, form.integer))
     first = power_of_two(b, half, form)
     return b.mul(b.fma(q, first, first), power_of_two(b, b.sub(n, half), form, offset))
