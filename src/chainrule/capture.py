@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import DTYPES, Differentiated, argument_array, evaluated, rows_array
+from .collector import put_off
 from .compiled import Compiled
 from .dtypes import as_dtype
 from .epochs import EpochLoop, check_stack, stacks
@@ -100,7 +101,8 @@ class CompiledFunction:
         for entry, seen, used in self._entries.get(key, ()):
             if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
                 return entry
-        entry = self._trace(definition, leaves)
+        with put_off():
+            entry = self._trace(definition, leaves)
         known = self._entries.setdefault(key, [])
         known.insert(0, (entry, names, threads))
         self._count += 1
