@@ -99,8 +99,14 @@ class CompiledFunction:
         names += [mode.grad_enabled, mode.precision]
         threads = get_num_threads()
         for entry, seen, used in self._entries.get(key, ()):
-            if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
-                return entry
+            if used != threads:
+                continue
+            for a, b in zip(names, seen):
+                if a is not b:
+                    break
+            else:
+                if entry.holds():
+                    return entry
         with put_off():
             entry = self._trace(definition, leaves)
         known = self._entries.setdefault(key, [])
