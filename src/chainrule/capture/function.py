@@ -26,6 +26,7 @@ from ..tensor import Tensor, state
 from ..threads import get_num_threads
 from ..tree import tree_flatten, tree_unflatten
 from .arguments import DTYPES, Differentiated, argument_array, evaluated, rows_array
+from .collector import put_off
 from .compiled import Compiled
 from .epochs import EpochLoop, check_stack, stacks
 from .tracing import Trace
@@ -98,9 +99,16 @@ class CompiledFunction:
         names += [mode.grad_enabled, mode.precision]
         threads = get_num_threads()
         for entry, seen, used in self._entries.get(key, ()):
-            if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
-                return entry
-        entry = self._trace(definition, leaves)
+            if used != threads:
+                continue
+            for a, b in zip(names, seen):
+                if a is not b:
+                    break
+            else:
+                if entry.holds():
+                    return entry
+        with put_off():
+            entry = self._trace(definition, leaves)
         known = self._entries.setdefault(key, [])
         known.insert(0, (entry, names, threads))
         self._count += 1

@@ -116,6 +116,13 @@ class Kernel:
         words += self.extra
         return words
 
+    @property
+    def free_axis(self) -> int:
+        """The axis along which strides that are not 0 are arguments even in specialised code: a long chain's; or -1."""
+        if self.kind == "reduce" and self.static[1] > self.vector and self.static[2:4] == (1, False):
+            return self.static[1]
+        return -1
+
     def key(self) -> tuple:
         """What the code depends on: equal keys, equal functions."""
         vector = self.vector
@@ -124,7 +131,8 @@ class Kernel:
             if self.kind == "reduce" and not self.static[3]:  # the (outermost) reduced extent is an argument
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
-            strides: tuple = tuple((a.dtype.name, a.strides) for a in self.accesses)
+            free = self.free_axis
+            strides: tuple = tuple((a.dtype.name, _known(a.strides, free)) for a in self.accesses)
         else:
             sizes = (None,) * len(self.sizes)
             strides = tuple((a.dtype.name, len(a.strides), _unit(a.strides, vector)) for a in self.accesses)
@@ -165,6 +173,13 @@ def _code_key(body: Body) -> tuple:
         else:
             parts.append(instruction)
     return tuple(parts)
+
+
+def _known(strides: tuple[int, ...], free: int) -> tuple[int | None, ...]:
+    """Strides, with None for that of the axis `free` unless it is 0."""
+    if free < 0 or not strides[free]:
+        return strides
+    return (*strides[:free], None, *strides[free + 1 :])
 
 
 def _unit(strides: tuple[int, ...], axis: int) -> int | None:

@@ -241,6 +241,8 @@ class Schedule:
         added = 0
         for other in before:
             added |= reach[other] | 1 << other
+        if not added & ~reach[number]:
+            return  # known, also to what follows
         reach[number] |= added
         if followed:
             for other in range(len(reach)):

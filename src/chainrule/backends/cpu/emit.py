@@ -154,7 +154,8 @@ class Function:
 
     def stride(self, access: int, axis: int) -> Int:
         stride = self.kernel.accesses[access].strides[axis]
-        if self.kernel.baked or (axis == self.kernel.vector and stride in (0, 1)):
+        known = self.kernel.baked and not (stride and axis == self.kernel.free_axis)
+        if known or (axis == self.kernel.vector and stride in (0, 1)):
             return stride
         return self.argument(self.layout.strides[access][axis])
 
