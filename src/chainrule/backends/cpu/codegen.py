@@ -5,10 +5,10 @@ from __future__ import annotations
 from ...compiler.kernel import Kernel, Tiling
 from ...dtypes import bfloat16
 from .contract import emit_contract, emit_pack
-from .contract_half import emit_pair_contract, emit_pair_pack
 from .emit import Function
 from .loops import emit_map, emit_reduce, emit_scatter
 from .nest import emit_nest
+from .pair_packing import emit_pair_pack
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
@@ -23,8 +23,6 @@ EMITTERS = {
     "contract": emit_contract,
     "pack": emit_pack,
 }
-#: those for operands of bfloat16
-PAIRED = {"contract": emit_pair_contract, "pack": emit_pair_pack}
 
 
 def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
@@ -32,8 +30,9 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
     functions, declarations = [], set()
     for name, kernel in kernels:
         function = Function(name, kernel, target)
-        table = PAIRED if kernel.kind in PAIRED and kernel.accesses[1].dtype is bfloat16 else EMITTERS
-        emit = table[kernel.kind]
+        emit = EMITTERS[kernel.kind]
+        if kernel.kind == "pack" and kernel.accesses[1].dtype is bfloat16:
+            emit = emit_pair_pack
         if isinstance(kernel.static, Tiling):
             emit = emit_winograd if kernel.static.block else emit_nest
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit

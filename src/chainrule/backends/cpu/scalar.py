@@ -52,9 +52,9 @@ class LLVMScalarBuilder(ScalarBuilder):
 
     `fma` says that the target has fused multiply-add, `rounding` that it has instructions to round
     to whole numbers (x86: SSE4.1), `half` that it has instructions that convert float16 (x86: F16C);
-    without them the operations are expanded, since LLVM would call a library; `short` that it has one that makes float32
-    bfloat16 (x86: AVX512-BF16). `prefix` starts the names of all values: builders of one function need different
-    ones, or one builder shared. ``declarations`` collects the declare lines that the module needs.
+    without them the operations are expanded, since LLVM would call a library; `short` that it has one that
+    makes float32 bfloat16 (x86: AVX512-BF16). `prefix` starts the names of all values: builders of one function need
+    different ones, or one builder shared. ``declarations`` collects the declare lines that the module needs.
 
     With `branches`, code for rare cases (large angles) is jumped over where no element needs it. The
     code then consists of several basic blocks: ``block`` is the label of the last one once there is
