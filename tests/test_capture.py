@@ -603,10 +603,10 @@ def test_requires_grad_is_seen():
 
 
 def test_programs_of_a_function_are_bounded(monkeypatch):
-    from chainrule import capture
+    from chainrule.capture import function
 
-    monkeypatch.setattr(capture, "GENERIC_AFTER", 3)
-    monkeypatch.setattr(capture, "MAXIMUM_PROGRAMS", 5)
+    monkeypatch.setattr(function, "GENERIC_AFTER", 3)
+    monkeypatch.setattr(function, "MAXIMUM_PROGRAMS", 5)
     f = cr.compile(lambda x: (x * x).sum(axis=1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -66,6 +66,7 @@ def convolutions() -> dict:
     results = {}
     cases = (((2, 1, 9, 9), (8, 1, 3, 3), 1, 1, 1), ((2, 16, 8, 8), (20, 16, 3, 3), 2, 1, 1))
     cases += (((2, 16, 7, 7), (16, 1, 3, 3), 1, 1, 16), ((2, 5, 6, 6), (33, 5, 1, 1), 1, 0, 1))
+    cases += (((4, 18, 9, 8), (20, 18, 3, 3), 1, 1, 1),)
     for shape, kernel, stride, padding, groups in cases:
 
         def gradients(x, w, stride=stride, padding=padding, groups=groups):

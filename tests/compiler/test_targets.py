@@ -92,7 +92,17 @@ def looped():
     return [*found, *(n for n in vjp(found, ones, [w, carry, xs]) if n is not None)]
 
 
+def images():
+    """Convolutions by few multiplications, in all three forms, with odd extents and channels."""
+    x, w, g = node(4, 17, 9, 8), node(20, 17, 3, 3), node(4, 20, 9, 8)
+    form = ((1, 1), (1, 1), (1, 1), (1, 1), 1)
+    y = emit("relu", emit("convolution", x, w, attributes=form))
+    dx = emit("convolution_input_grad", g, w, attributes=(*form, (9, 8)))
+    return [y, dx, emit("convolution_weight_grad", x, g, attributes=(*form, (3, 3)))]
+
+
 GRAPHS = {
+    "images": images,
     "loop": looped,
     "sparse": sparse,
     "sparse wide": lambda: sparse(130),

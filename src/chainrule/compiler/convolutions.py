@@ -19,14 +19,12 @@ from .canonical import Item
 from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .images import classes, minimal
-from .kernel import Access, Body, Kernel, Tiling
+from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling
 from .staging import channels_last
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
-from .winograd import (
-    INPUTS, forward_tiling, gradient_tiling, partial_gradient, transformed_kernel,
-)  # fmt: skip
+from .winograd import forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -234,7 +232,7 @@ def _minimal(lowering: Lowering, group: Group, item: Item) -> None:
         op: Any = item.op
         offset += sum((zeros + low - 2) * step for zeros, low, step in zip(item.value, op.low, strides[2:]))
     a = Operand(base, offset, [strides[0], *strides[2:], 0], [*strides[2:], 1])
-    b = Operand(source, 0, [0, 0, 0, vector], [INPUTS * element, element, channel])
+    b = Operand(source, 0, [0, 0, 0, vector], [TILE_INPUTS * element, element, channel])
     _contract(lowering, group, item, space, a, b, plan, item.shape[0])
 
 
@@ -248,8 +246,9 @@ def _minimal_weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
     plan = gradient_tiling(lowering.tiles.registers(), lanes, channels, outputs, *g.shape[2:])
     space = Space([parts, channels, 3, 3, outputs], [0, 2, 3, 4, 1], [1] * 5, [0] * 5, [each, *g.shape[2:]])
-    a = Operand(base, offset, [each * strides[0], 1, *strides[2:], 0], [strides[0], *strides[2:]])
-    b = Operand(other, shift, [each * moves[0], 0, 0, 0, 1], [moves[0], *moves[2:]])
+    # where the images of a part begin is computed from the extra words, so that another batch size finds the kernel
+    a = Operand(base, offset, [0, 1, *strides[2:], 0], [strides[0], *strides[2:]])
+    b = Operand(other, shift, [0, 0, 0, 0, 1], [moves[0], *moves[2:]])
     partial = partial_gradient(lowering, parts, channels, outputs)
     _contract(lowering, group, item, space, a, b, plan, x.shape[0], partial)
 

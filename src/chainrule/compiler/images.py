@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 PARTIAL_ELEMENTS, MOST_PARTS = 1 << 16, 8
 #: the same where the gradient is made by fewer multiplications
 MINIMAL_ELEMENTS = 1 << 18
-#: for `minimal`: channels from which on fewer multiplications outweigh the transformations, and products of both numbers of channels
-#: up to which the transformed kernel stays near
+#: channels from which on fewer multiplications outweigh the transformations, and products of both numbers of
+#: channels up to which the transformed kernel stays near
 LEAST_CHANNELS, MOST_KERNELS = 16, 1 << 14
 #: outputs along an axis, and images, from which on
 LEAST_OUTPUTS, LEAST_IMAGES = 4, 4
@@ -97,9 +97,8 @@ def minimal(name: str, op: Any, kernel: tuple[int, ...], images: tuple[int, ...]
 
 
 def parts_of(batch: int, elements: int) -> int:
-    """Into how many parts of the batch the gradient of a kernel of `elements` is divided; the last may be smaller."""
-    parts = max(1, min(MOST_PARTS, MINIMAL_ELEMENTS // elements, batch))
-    return -(-batch // -(-batch // parts))
+    """Into how many parts of the batch, as even as they can be, the gradient of a kernel of `elements` is divided."""
+    return max(1, min(MOST_PARTS, MINIMAL_ELEMENTS // elements, batch))
 
 
 def classes(

@@ -26,6 +26,8 @@ FIRST_BUFFER = 2
 SHORT_REDUCTION = 16
 #: terms of a chain of multiply-adds that is written out, so that small tiles follow one another without a pause
 SHORT_CHAIN = 9
+#: outputs and inputs, along an axis, of a tile of a convolution by fewer multiplications
+TILE_OUTPUTS, TILE_INPUTS = 2, 4
 #: virtual lanes of a reduction along the last axis
 LANES = 16
 #: primitives that cost many instructions

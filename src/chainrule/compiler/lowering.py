@@ -150,8 +150,8 @@ class Lowering:
 
     def _stored(self) -> set[int]:
         """Items that are read outside the kernel that computes them, or returned."""
-        stored = set(self._output_of)
         of, views = self.grouping.of, self.views
+        stored = {views[item].base.index for item in self.graph.outputs}
         for item in self.graph.items:
             group = of.get(item.index)
             if group is None:

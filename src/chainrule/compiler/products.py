@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
-#: elements of an operand from which on packing goes through transposed blocks
-TRANSPOSED = 16384
 
 
 def lower_product(lowering: Lowering, group: Group) -> None:
@@ -117,11 +115,10 @@ def pack_operand(
         Access(source, dtype, offset, (*lead, lanes * b_n, b_k, b_n)),
         Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
     ]
-    # Transposing blocks of registers is fast to run and slow to compile: for operands where it matters.
-    blocks = b_k == 1 and n * k >= (TRANSPOSED if lowering.baked else 4 * TRANSPOSED)
-    static = (bool(outer), lanes, blocks)
+    # Transposing blocks of registers is slow to compile: one function for operands of all shapes.
+    static = (bool(outer), lanes, b_k == 1 and k > 1)
     sizes = (*outer, vectors, k)
-    kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=lowering.baked)
+    kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=False)
     lowering.add(kernel, 0, "pack")
     lowering.packed[key] = packed.number
     return packed.number

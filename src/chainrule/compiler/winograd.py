@@ -15,34 +15,31 @@ of Computations", 1980.
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..dtypes import float32
 from ..ops.base import primitive
 from .elements import Bodies
-from .kernel import Body, Tiling
+from .kernel import TILE_INPUTS, TILE_OUTPUTS, Body, Tiling
 from .tiling import WIDTHS, split_panels
 from .views import contiguous
 
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-#: outputs of a tile along an axis, and inputs
-OUTPUTS, INPUTS = 2, 4
 #: bytes of the transformed tiles of a block, and tiles of one
-BLOCK_BYTES, MOST_TILES = 192 << 10, 64
+BLOCK_BYTES, MOST_TILES = 192 << 10, 32
 
 
 def tiles_of(height: int, width: int) -> int:
     """Tiles of an image with so many outputs; where they are odd, tiles at the end overlap others."""
-    return -(-height // OUTPUTS) * -(-width // OUTPUTS)
+    return -(-height // TILE_OUTPUTS) * -(-width // TILE_OUTPUTS)
 
 
 def tiles_at_once(channels: int, outputs: int) -> int:
     """Tiles that are transformed together."""
-    return max(1, min(MOST_TILES, BLOCK_BYTES // (4 * INPUTS * INPUTS * (channels + outputs))))
+    return max(1, min(MOST_TILES, BLOCK_BYTES // (4 * TILE_INPUTS * TILE_INPUTS * (channels + outputs))))
 
 
 @lru_cache(maxsize=1024)
@@ -99,11 +96,11 @@ def transformed_kernel(
     """
     vectors, channels, lanes = shape
     packed = contiguous((vectors, 3, 3, channels, lanes))
-    whole = contiguous((vectors, INPUTS * INPUTS, channels, lanes))
+    whole = contiguous((vectors, TILE_INPUTS * TILE_INPUTS, channels, lanes))
     key = ("transformed", flipped, source)
     if key in lowering.packed:
         return lowering.packed[key], whole[:-1]
-    buffer = lowering.new_buffer("arena", float32, (vectors, INPUTS * INPUTS, channels, lanes))
+    buffer = lowering.new_buffer("arena", float32, (vectors, TILE_INPUTS * TILE_INPUTS, channels, lanes))
     bodies = Bodies(lowering, (vectors, channels, lanes), [])
     body = Body()
 
@@ -129,9 +126,11 @@ def transformed_kernel(
         for row in places
     ]
     columns = [spread([loaded[i][j] for i in range(3)]) for j in range(3)]
-    for i in range(INPUTS):
+    for i in range(TILE_INPUTS):
         for j, value in enumerate(spread([columns[j][i] for j in range(3)])):
-            place = bodies.access(buffer.number, float32, (INPUTS * i + j) * whole[1], (whole[0], whole[2], whole[3]))
+            place = bodies.access(
+                buffer.number, float32, (TILE_INPUTS * i + j) * whole[1], (whole[0], whole[2], whole[3])
+            )
             body.stores.append((value, place))
     lowering.add_map(bodies, body, (vectors, channels, lanes), "transformed kernel")
     lowering.packed[key] = buffer.number
@@ -140,19 +139,7 @@ def transformed_kernel(
 
 def partial_gradient(lowering: Lowering, parts: int, channels: int, outputs: int) -> tuple[int, tuple[int, ...]]:
     """A buffer for the sums over the tiles of each part, and its strides (part, channel, 3, 3, output channel)."""
-    shape = (parts, INPUTS * INPUTS, channels, outputs)
+    shape = (parts, TILE_INPUTS * TILE_INPUTS, channels, outputs)
     buffer = lowering.new_buffer("arena", float32, shape)
     part, element, channel, output = contiguous(shape)
-    return buffer.number, (part, channel, INPUTS * element, element, output)
-
-
-def block_bytes(static: Tiling, channels: int, outputs: int) -> int:
-    """Bytes that a kernel needs for the transformed tiles of a block."""
-    lanes = static.lanes
-    wide = sum(-(-n // lanes) * lanes for n in (channels, outputs))
-    return 4 * INPUTS * INPUTS * static.block * wide
-
-
-def multiplications(channels: int, outputs: int, images: int, height: int, width: int) -> int:
-    """Multiply-adds of the products of all tiles."""
-    return math.prod((images, tiles_of(height, width), INPUTS * INPUTS, channels, outputs))
+    return buffer.number, (part, channel, TILE_INPUTS * element, element, output)

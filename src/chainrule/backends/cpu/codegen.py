@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ...compiler.kernel import Kernel, Tiling
 from ...dtypes import bfloat16
-from .contract import emit_contract, emit_pack
+from .contract import emit_contract
 from .emit import Function
 from .loops import emit_map, emit_reduce, emit_scatter
 from .nest import emit_nest
+from .packing import emit_pack
 from .pair_packing import emit_pair_pack
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target

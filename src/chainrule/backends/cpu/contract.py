@@ -165,59 +165,6 @@ def emit_contract(f: Function) -> None:
     Contraction(f).emit()
 
 
-# --- packing --------------------------------------------------------------------------------------
-
-
-def emit_pack(f: Function) -> None:
-    """Copy b[(batch,) k, n] into the layout [vector of n][k][lane]; lanes beyond n hold anything.
-
-    Accesses: 0 the operand with strides (batch,) vectors (= lanes * stride of n), k, n; 1 the copy.
-    Sizes are (batch,) vectors, k. ``static = (batched, lanes, whether k is contiguous and goes by blocks)``;
-    ``extra = (K, N)``.
-    """
-    kernel = f.kernel
-    batched, lanes, unit = kernel.static
-    axis_v = 1 if batched else 0
-    dtype = kernel.accesses[0].dtype
-
-    def vectors(source: str, result: str, begin: Int, end: Int) -> None:
-        with f.loop(begin, end) as loop:
-            left = f.sub(f.extra(1), f.mul(loop.index, lanes))
-            here = f.advance(source, dtype, f.mul(f.stride(0, axis_v), loop.index))
-            there = f.advance(result, dtype, f.mul(f.mul(loop.index, f.extra(0)), lanes))
-            _pack_vector(f, here, there, f.minimum(left, lanes), lanes, axis_v, unit)
-
-    source, result = f.base(0), f.base(1)
-    if not batched:
-        vectors(source, result, *axis_range(f, 0))
-        return
-    with f.loop(*axis_range(f, 0)) as loop:
-        source = f.advance(source, dtype, f.mul(f.stride(0, 0), loop.index))
-        vectors(source, f.advance(result, dtype, f.mul(f.stride(1, 0), loop.index)), 0, f.size(1))
-
-
-def _pack_vector(f: Function, source: str, result: str, count: Int, lanes: int, axis_v: int, unit: bool) -> None:
-    dtype = f.kernel.accesses[0].dtype
-    stride_k: Int = 1 if unit else f.stride(0, axis_v + 1)
-    stride_n = f.stride(0, axis_v + 2)
-    length: Int = f.extra(0)
-    start: Int = 0
-    if unit and lanes > 1:
-        start = f.let(f"and i64 {length}, {-lanes}")
-        edge = f.sub(count, 1)
-        rows = [f.advance(source, dtype, f.mul(f.minimum(r, edge), stride_n)) for r in range(lanes)]
-        with f.loop(0, start, lanes) as loop:
-            block = [f.load(f.advance(row, dtype, loop.index), dtype, 1, lanes).ref for row in rows]
-            place = f.advance(result, dtype, f.mul(loop.index, lanes))
-            for c, vector in enumerate(transpose(f, block, element_type(dtype))):
-                f.store(Value(vector, dtype), f.advance(place, dtype, c * lanes), 1, lanes)
-    mask = f.mask(count, lanes) if lanes > 1 else None
-    with f.loop(start, length) as loop:
-        here = f.advance(source, dtype, f.mul(stride_k, loop.index))
-        value = f.load(here, dtype, stride_n if lanes > 1 else 0, lanes, mask)
-        f.store(value, f.advance(result, dtype, f.mul(loop.index, lanes)), 1, lanes)
-
-
 def transpose(f: Function, rows: list[str], element: str) -> list[str]:
     """The transpose of a square block held in vectors: log2(n) stages of exchanges."""
     size = len(rows)

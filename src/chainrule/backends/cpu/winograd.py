@@ -1,20 +1,22 @@
 """Native code of convolutions by Winograd's minimal filtering (see compiler/winograd.py for the algorithm).
 
-A block of tiles at a time: its inputs are transformed into a table on the stack, [element][tile][channel]; each of the 16
-elements is a matrix product with register tiles; and its sums are transformed into outputs. Tiles are counted through
-all images of the range. What lies behind the last tile of a block is computed and left alone.
+A block of tiles at a time: its inputs are transformed into a table on the stack, [element][tile][channel]; each of the
+16 elements is a matrix product with register tiles; and its sums are transformed into outputs. Tiles are counted
+through all images of the range. What lies behind the last tile of a block is computed and left alone.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from ...compiler.kernel import TILE_INPUTS as INPUTS
+from ...compiler.kernel import TILE_OUTPUTS as OUTPUTS
 from ...compiler.kernel import TRANSCENDENTAL, Tiling
-from ...compiler.winograd import INPUTS, OUTPUTS
 from ..base import Value
 from .bodies import BodyCode, Point
-from .emit import Function, Int
+from .emit import LINE, Function, Int
 from .emit import llvm_type as element_type
 from .loops import axis_range
 
@@ -32,6 +34,14 @@ def emit_winograd(f: Function) -> None:
     (_Gradient if kernel.static.blocks == "outside" else _Forward)(f).emit()
 
 
+class _Table(NamedTuple):
+    """A table on the stack, and how far apart its rows and its elements are."""
+
+    place: str
+    row: int
+    element: int
+
+
 class _Winograd:
     """What forward pass and gradient share: tiles, their transformation, and tables of transformed tiles."""
 
@@ -45,11 +55,15 @@ class _Winograd:
         self.vector = self.builder.llvm_type(self.dtype)
         self.body = f.kernel.body
 
-    def table(self, name: str, width: int) -> tuple[str, int]:
-        """Memory for one number for each element, tile and channel; rows of whole vectors."""
-        padded = -(-width // self.lanes) * self.lanes
-        self.f.entry.append(f"  %{name} = alloca [{ELEMENTS * self.block * padded} x {self.element}], align 64")
-        return f"%{name}", padded
+    def table(self, name: str, width: int) -> _Table:
+        """Memory for one number for each element, tile and channel; rows of whole vectors.
+
+        A line between the elements keeps them from falling into the same set of the cache.
+        """
+        row = -(-width // self.lanes) * self.lanes
+        apart = self.block * row + LINE // self.dtype.itemsize
+        self.f.entry.append(f"  %{name} = alloca [{ELEMENTS * apart} x {self.element}], align 64")
+        return _Table(f"%{name}", row, apart)
 
     def each_vector(self, width: int):
         """``(first channel, mask)`` inside a loop over whole vectors, then for the rest."""
@@ -94,23 +108,24 @@ class _Winograd:
         pairs = (("sub", 0, 2), ("add", 1, 2), ("sub", 2, 1), ("sub", 1, 3))
         return [self.combine(name, d[a], d[b]) for name, a, b in pairs]
 
-    def inputs(self, pointer: str, rows: int, columns: int, table: str, padded: int, number: Int, at: Int, mask) -> None:
+    def inputs(self, pointer: str, rows: int, columns: int, table: _Table, number: Int, at: Int, mask) -> None:
         """Transform a tile of inputs, `rows` and `columns` apart, and keep it as tile `number`."""
-        f = self.f
-        grid: Grid = []
-        for i in range(INPUTS):
-            line = f.advance(pointer, self.dtype, i * rows)
-            grid.append(
-                [f.load(f.advance(line, self.dtype, j * columns), self.dtype, 1, self.lanes, mask) for j in range(INPUTS)]
-            )
-        self.keep(both_ways(self.sums, grid), table, padded, number, at)
+        self.keep(both_ways(self.sums, self.grid(pointer, rows, columns, mask)), table, number, at)
 
-    def keep(self, grid: Grid, table: str, padded: int, number: Int, at: Int) -> None:
+    def grid(self, pointer: str, rows: int, columns: int, mask: str | None = None, extent: int = INPUTS) -> Grid:
+        """Vectors of a square of places."""
+        f, dtype = self.f, self.dtype
+        lines = [f.advance(pointer, dtype, i * rows) for i in range(extent)]
+        return [
+            [f.load(f.advance(line, dtype, j * columns), dtype, 1, self.lanes, mask) for j in range(extent)]
+            for line in lines
+        ]
+
+    def keep(self, grid: Grid, table: _Table, number: Int, at: Int) -> None:
         f = self.f
-        start = f.advance(table, self.dtype, f.add(f.mul(number, padded), at))
+        start = f.advance(table.place, self.dtype, f.add(f.mul(number, table.row), at))
         for element, value in enumerate(itertools.chain.from_iterable(grid)):
-            place = f.advance(start, self.dtype, element * self.block * padded)
-            f.store(value, place, 1, self.lanes)
+            f.store(value, f.advance(start, self.dtype, element * table.element), 1, self.lanes)
 
     def chain(self, a: str, steps: Sequence[int], along: int, columns: Sequence[str], apart: int, count: Int,
               masks: Sequence[str | None]) -> list[str]:  # fmt: skip
@@ -153,17 +168,16 @@ class _Winograd:
 
 
 class _Forward(_Winograd):
-    """Sizes are images, rows, columns, output channels; access 0 the input, with the strides of the kernel's places and the
-    channels behind those of the sizes; access 1 the transformed kernel, whose last stride of the sizes is that of a vector
-    and whose others are those of an element (twice) and a channel."""
+    """Sizes are images, rows, columns, output channels; access 0 the input, with the strides of the kernel's places and
+    the channels behind those of the sizes; access 1 the transformed kernel, whose last stride of the sizes is that of a
+    vector and whose others are those of a row of elements, an element and a channel."""
 
     def __init__(self, f: Function):
         super().__init__(f)
         _, self.height, self.width, self.outputs = f.kernel.sizes
-        self.channels = self.tiling.reduced[2]
-        assert self.channels is not None
-        self.given, self.given_width = self.table("given", self.channels)
-        self.made, self.made_width = self.table("made", self.outputs)
+        self.channels = self.tiling.reduced[2] or 1
+        self.given = self.table("given", self.channels)
+        self.made = self.table("made", self.outputs)
         self.code = BodyCode(f, self.body, 3)
 
     def emit(self) -> None:
@@ -184,27 +198,27 @@ class _Forward(_Winograd):
             pointer = self.moved(0, f.base(0), (0, image), (1, y), (2, x))
             for at, mask in self.each_vector(self.channels):
                 here = f.advance(pointer, self.dtype, at)
-                self.inputs(here, rows, columns, self.given, self.given_width, loop.index, at, mask)
+                self.inputs(here, rows, columns, self.given, loop.index, at, mask)
 
     def _multiply(self, count: Int) -> None:
         f, rows = self.f, self.tiling.tile[0]
         vector, element, channel = (f.kernel.accesses[1].strides[axis] for axis in (3, 5, 6))
         with f.loop(0, ELEMENTS) as elements:
-            given = f.advance(self.given, self.dtype, f.mul(elements.index, self.block * self.given_width))
-            made = f.advance(self.made, self.dtype, f.mul(elements.index, self.block * self.made_width))
+            given = f.advance(self.given.place, self.dtype, f.mul(elements.index, self.given.element))
+            made = f.advance(self.made.place, self.dtype, f.mul(elements.index, self.made.element))
             kernel = f.advance(f.base(1), self.dtype, f.mul(elements.index, element))
             for column, masks in self.each_panel(self.outputs):
                 number = f.let(f"udiv i64 {column}, {self.lanes}") if isinstance(column, str) else column // self.lanes
                 columns = [f.advance(kernel, self.dtype, f.mul(f.add(number, j), vector)) for j in range(len(masks))]
                 with f.loop(0, count, rows) as tiles:
-                    a = f.advance(given, self.dtype, f.mul(tiles.index, self.given_width))
-                    steps = [row * self.given_width for row in range(rows)]
+                    a = f.advance(given, self.dtype, f.mul(tiles.index, self.given.row))
+                    steps = [row * self.given.row for row in range(rows)]
                     none: list[str | None] = [None] * len(masks)
                     totals = self.chain(a, steps, 1, columns, channel, self.channels, none)
-                    place = f.advance(made, self.dtype, f.add(f.mul(tiles.index, self.made_width), column))
+                    place = f.advance(made, self.dtype, f.add(f.mul(tiles.index, self.made.row), column))
                     for number_of, total in enumerate(totals):
                         row, j = divmod(number_of, len(masks))
-                        there = f.advance(place, self.dtype, row * self.made_width + j * self.lanes)
+                        there = f.advance(place, self.dtype, row * self.made.row + j * self.lanes)
                         f.store(Value(total, self.dtype), there, 1, self.lanes)
 
     def _finish(self, first: Int, count: Int) -> None:
@@ -214,17 +228,8 @@ class _Forward(_Winograd):
             image, y, x, above, left = self.place_of(f.add(first, loop.index), self.height, self.width)
             tile = start.moved(0, image, body).moved(1, y, body).moved(2, x, body)
             for at, mask in self.each_vector(self.outputs):
-                made = f.advance(self.made, self.dtype, f.add(f.mul(loop.index, self.made_width), at))
-                grid = [
-                    [
-                        f.load(
-                            f.advance(made, self.dtype, (INPUTS * i + j) * self.block * self.made_width),
-                            self.dtype, 1, self.lanes,
-                        )
-                        for j in range(INPUTS)
-                    ]
-                    for i in range(INPUTS)
-                ]  # fmt: skip
+                made = f.advance(self.made.place, self.dtype, f.add(f.mul(loop.index, self.made.row), at))
+                grid = self.grid(made, INPUTS * self.made.element, self.made.element)
                 self._outputs(both_ways(self._collected, grid), tile, at, mask, above, left)
 
     def _collected(self, m: Sequence[Value]) -> list[Value]:
@@ -245,8 +250,8 @@ class _Forward(_Winograd):
         for number, value in enumerate(itertools.chain.from_iterable(grid)):
             f.store(value, f.advance(slot, self.dtype, number * self.lanes), 1, self.lanes)
         with f.loop(above, OUTPUTS) as rows, f.loop(left, OUTPUTS) as columns:
-            number = f.add(f.mul(rows.index, OUTPUTS), columns.index)
-            value = f.load(f.advance(slot, self.dtype, f.mul(number, self.lanes)), self.dtype, 1, self.lanes)
+            place = f.mul(f.add(f.mul(rows.index, OUTPUTS), columns.index), self.lanes)
+            value = f.load(f.advance(slot, self.dtype, place), self.dtype, 1, self.lanes)
             self._epilogue(tile.moved(1, rows.index, body).moved(2, columns.index, body), at, mask, value)
 
     def _epilogue(self, point: Point, at: Int, mask: str | None, anchor: Value) -> None:
@@ -257,23 +262,22 @@ class _Forward(_Winograd):
 
 
 class _Gradient(_Winograd):
-    """Sizes are parts of the batch, input channels, rows and columns of the kernel, output channels; accesses 0 and 1 the
-    input and the cotangent, with strides of images, rows and columns behind those of the sizes; access 2 the sums of the
-    transformed gradient. ``extra = (terms, images of a part, images, ...)``."""
+    """Sizes are parts of the batch, input channels, rows and columns of the kernel, output channels; accesses 0 and 1
+    the input and the cotangent, with strides of images, rows and columns behind those of the sizes; access 2 the sums
+    of the transformed gradient. ``extra = (terms, images of a part at most, images, ...)``."""
 
     def __init__(self, f: Function):
         super().__init__(f)
         _, self.channels, _, _, self.outputs = f.kernel.sizes
-        _, self.height, self.width = self.tiling.reduced
-        self.given, self.given_width = self.table("given", self.channels)
-        self.asked, self.asked_width = self.table("asked", self.outputs)
+        self.height, self.width = (extent or 1 for extent in self.tiling.reduced[1:])
+        self.given = self.table("given", self.channels)
+        self.asked = self.table("asked", self.outputs)
 
     def emit(self) -> None:
         f = self.f
         down, across = -(-self.height // OUTPUTS), -(-self.width // OUTPUTS)
         with f.loop(*axis_range(f, 0)) as parts:
-            begin = f.mul(parts.index, f.extra(1))
-            end = f.minimum(f.add(begin, f.extra(1)), f.extra(2))
+            begin, end = (self._first_image(number) for number in (parts.index, f.add(parts.index, 1)))
             sums = self.moved(2, f.base(2), (0, parts.index))
             self._clear(sums)
             low, high = f.mul(begin, down * across), f.mul(end, down * across)
@@ -282,6 +286,11 @@ class _Gradient(_Winograd):
                 self._transform(loop.index, count)
                 self._multiply(sums, count)
             self._finish(sums, parts.index)
+
+    def _first_image(self, part: Int) -> Int:
+        """Where a part begins: all are as large as they can be equally."""
+        f = self.f
+        return f.let(f"udiv i64 {f.mul(part, f.extra(2))}, {f.size(0)}")
 
     def _clear(self, sums: str) -> None:
         f, total = self.f, ELEMENTS * self.channels * self.outputs
@@ -301,27 +310,24 @@ class _Gradient(_Winograd):
             pointer = self.moved(0, f.base(0), (5, image), (6, y), (7, x))
             for at, mask in self.each_vector(self.channels):
                 here = f.advance(pointer, self.dtype, at)
-                self.inputs(here, rows, columns, self.given, self.given_width, loop.index, at, mask)
+                self.inputs(here, rows, columns, self.given, loop.index, at, mask)
             pointer = self.moved(1, f.base(1), (5, image), (6, y), (7, x))
             for at, mask in self.each_vector(self.outputs):
                 grid = self._cotangents(f.advance(pointer, self.dtype, at), above, left, mask)
-                self.keep(both_ways(self._spread, grid), self.asked, self.asked_width, loop.index, at)
+                self.keep(both_ways(self._spread, grid), self.asked, loop.index, at)
 
     def _cotangents(self, pointer: str, above: Int, left: Int, mask: str | None) -> Grid:
         """A tile of the cotangent; what another tile has is 0."""
-        f, zero = self.f, self.builder.const(0, self.dtype)
+        f, zero = self.f, self.builder.const(0, self.dtype).ref
         rows, columns = f.kernel.accesses[1].strides[6:8]
-        grid: Grid = []
-        for i, j in itertools.product(range(OUTPUTS), repeat=2):
-            here = f.advance(pointer, self.dtype, i * rows + j * columns)
-            value = f.load(here, self.dtype, 1, self.lanes, mask)
-            for skipped, index in ((above, i), (left, j)):
-                if skipped != 0 and index == 0:
-                    mine = f.let(f"icmp eq i64 {skipped}, 0")
-                    value = Value(f.let(f"select i1 {mine}, {self.vector} {value.ref}, {self.vector} {zero.ref}"), self.dtype)
-            if j == 0:
-                grid.append([])
-            grid[i].append(value)
+        grid = self.grid(pointer, rows, columns, mask, OUTPUTS)
+        for skipped, places in ((above, ((0, 0), (0, 1))), (left, ((0, 0), (1, 0)))):
+            if skipped == 0:
+                continue
+            mine = f.let(f"icmp eq i64 {skipped}, 0")
+            for i, j in places:
+                chosen = f.let(f"select i1 {mine}, {self.vector} {grid[i][j].ref}, {self.vector} {zero}")
+                grid[i][j] = Value(chosen, self.dtype)
         return grid
 
     def _spread(self, y: Sequence[Value]) -> list[Value]:
@@ -332,8 +338,8 @@ class _Gradient(_Winograd):
     def _multiply(self, sums: str, count: Int) -> None:
         f, rows, dtype = self.f, self.tiling.tile[0], self.dtype
         with f.loop(0, ELEMENTS) as elements:
-            given = f.advance(self.given, dtype, f.mul(elements.index, self.block * self.given_width))
-            asked = f.advance(self.asked, dtype, f.mul(elements.index, self.block * self.asked_width))
+            given = f.advance(self.given.place, dtype, f.mul(elements.index, self.given.element))
+            asked = f.advance(self.asked.place, dtype, f.mul(elements.index, self.asked.element))
             total = f.advance(sums, dtype, f.mul(elements.index, self.channels * self.outputs))
             for column, masks in self.each_panel(self.outputs):
                 columns = [f.advance(asked, dtype, f.add(column, j * self.lanes)) for j in range(len(masks))]
@@ -341,7 +347,7 @@ class _Gradient(_Winograd):
                 def rows_from(first: Int, size: int, columns=columns, column=column, masks=masks) -> None:
                     a = f.advance(given, dtype, first)
                     none: list[str | None] = [None] * len(masks)
-                    found = self.chain(a, range(size), self.given_width, columns, self.asked_width, count, none)
+                    found = self.chain(a, range(size), self.given.row, columns, self.asked.row, count, none)
                     place = f.advance(total, dtype, f.add(f.mul(first, self.outputs), column))
                     for number, value in enumerate(found):
                         row, j = divmod(number, len(masks))
@@ -368,20 +374,10 @@ class _Gradient(_Winograd):
             line = f.advance(sums, dtype, f.mul(loop.index, self.outputs))
             row = start.moved(1, loop.index, body)
             for at, mask in self.each_vector(self.outputs):
-                here = f.advance(line, dtype, at)
-                grid = [
-                    [
-                        f.load(
-                            f.advance(here, dtype, (INPUTS * i + j) * self.channels * self.outputs),
-                            dtype, 1, self.lanes, mask,
-                        )
-                        for j in range(INPUTS)
-                    ]
-                    for i in range(INPUTS)
-                ]  # fmt: skip
-                for (i, j), value in zip(
-                    itertools.product(range(3), repeat=2), itertools.chain.from_iterable(both_ways(self._gathered, grid))
-                ):
+                element = self.channels * self.outputs
+                grid = self.grid(f.advance(line, dtype, at), INPUTS * element, element, mask)
+                places = itertools.product(range(3), repeat=2)
+                for (i, j), value in zip(places, itertools.chain.from_iterable(both_ways(self._gathered, grid))):
                     point = row.moved(2, i, body).moved(3, j, body)
                     code.hoist(point)
                     there = point.moved(4, at, body)

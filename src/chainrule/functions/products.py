@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .conversion import to_node
-from .dtypes import float32
+from ..conversion import to_node
+from ..dtypes import float32
+from ..errors import DTypeError
+from ..graph.node import Node
+from ..ops.base import emit, mode, primitive
+from ..recording import cast, normal_axis, permute, promoted, reject, slice_node
+from ..recording import reshape as reshape_node
+from ..tensor import Tensor, node_of
 from .einsum import contract, diagonal_of, pair, product_sum
-from .errors import DTypeError
-from .functions.elementwise import multiply
-from .functions.reduction import sum as sum_of
-from .functions.shape import concat, pad, reshape, stack
-from .graph.node import Node
-from .ops.base import emit, mode, primitive
-from .recording import cast, normal_axis, permute, promoted, reject, slice_node
-from .recording import reshape as reshape_node
-from .tensor import Tensor, node_of
+from .elementwise import multiply
+from .reduction import sum as sum_of
+from .shape import concat, pad, reshape, stack
 
 _MATRICES = primitive("contract", ((0, 1), (1, 2), (0, 2)))
 

@@ -10,9 +10,17 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import runtime
+from .. import runtime
+from ..conversion import to_node
+from ..errors import DifferentiationError, DTypeError, ShapeError
+from ..gradmode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ..graph.node import Node
+from ..ops.base import emit, message, mode
+from ..recording import cast, full, size_of
+from ..tensor import Tensor, bump, detached, node_of, state
+from ..transforms import forward, reverse
+from ..tree import TreeDef, tree_map, tree_unflatten
 from .batching import vmap
-from .conversion import to_node
 from .differentiation import (
     argument_numbers,
     conjugated,
@@ -25,14 +33,6 @@ from .differentiation import (
     tensor_nodes,
     zero_tangent,
 )
-from .errors import DifferentiationError, DTypeError, ShapeError
-from .gradmode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from .graph.node import Node
-from .ops.base import emit, message, mode
-from .recording import cast, full, size_of
-from .tensor import Tensor, bump, detached, node_of, state
-from .transforms import forward, reverse
-from .tree import TreeDef, tree_map, tree_unflatten
 
 __all__ = [
     "backward", "enable_grad", "grad", "is_grad_enabled", "jvp", "no_grad", "set_grad_enabled", "stop_gradient",

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from .conversion import to_node
-from .dtypes import float64, uint64
-from .errors import CompileError, ConfigError, DTypeError, ShapeError
-from .graph.node import Node
-from .ops.base import emit, message, mode
-from .ops.control import close, replay, results
-from .ops.leaf import placeholder
-from .recording import full
-from .tensor import Tensor, state
-from .transforms.batch import batch
-from .transforms.paths import dependents
-from .tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
+from ..conversion import to_node
+from ..dtypes import bool_, float64, uint64
+from ..errors import CompileError, ConfigError, DTypeError, ShapeError
+from ..graph.node import Node
+from ..ops.base import emit, message, mode
+from ..ops.control import close, replay, results
+from ..ops.leaf import placeholder
+from ..recording import full
+from ..tensor import Tensor, state
+from ..transforms.batch import batch
+from ..transforms.paths import dependents
+from ..tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
 
 _NUMBERS = (float, int, bool)
 
@@ -109,7 +109,7 @@ def scan(
     """Apply ``carry, y = f(carry, x)`` to the slices of `xs` one after the other.
 
     The same as ``for x in xs: carry, y = f(carry, x); ys.append(y)``, recorded as one loop, whatever its length: it
-    has its own derivatives, batching and native code.
+    has its own derivatives, batching and native code. Without an iteration the carry is `init`, and y has no slices.
 
     Args:
         f: takes the carry and a slice of `xs`, and returns the next carry, of the same structure, shapes and dtypes,
@@ -129,7 +129,7 @@ def scan(
     stay the same, and have gradients.
 
     Raises:
-        ShapeError, DTypeError: the carry changes its type, or lengths differ. ConfigError: there is no iteration.
+        ShapeError, DTypeError: the carry changes its type, or lengths differ. ConfigError: no length is known.
 
     Example:
         >>> import chainrule as cr
@@ -141,11 +141,11 @@ def scan(
     paths, leaves, definition = tree_flatten_with_path(xs, "xs")
     stacks = [stack_of(path, leaf) for path, leaf in zip(paths, leaves)]
     count = length_of(paths, stacks, length)
-    if unroll is True:
+    if unroll is True and count:
         return _unrolled(f, init, stacks, definition, count, reverse)
     if not isinstance(unroll, int) or unroll < 1:
         raise ConfigError(message("scan", f"unroll must be a positive whole number or True, not {unroll!r}", ()))
-    if unroll > 1:
+    if unroll > 1 and count:
         if count % unroll:
             raise ConfigError(message("scan", f"unroll={unroll} does not divide the {count} iterations", ()))
         return _by_blocks(f, init, stacks, definition, count, reverse, unroll)
@@ -155,7 +155,7 @@ def scan(
 def looped(
     name: str, f: Any, init: Any, stacks: Sequence[Node], definition: TreeDef, count: int, reverse: bool = False
 ) -> tuple[Any, Any]:
-    """`scan` of at least one iteration over `stacks`, the leaves of a tree; `name` is the caller's, for messages."""
+    """`scan` of `count` iterations over `stacks`, the leaves of a tree; `name` is the caller's, for messages."""
     stacks = list(stacks)
     first_paths, first_leaves, carry_definition = tree_flatten_with_path(init, "carry")
     first = [to_node(leaf, name) for leaf in first_leaves]
@@ -178,6 +178,10 @@ def looped(
         outputs = carried_on + [_result(leaf, name) for leaf in y_leaves]
     finally:
         state.trace, state.iterations = region.parent, iterations
+    if not count:  # the function was recorded for what it returns alone: it never runs, and no state is written
+        types = [((0, *node.shape), node.dtype) for node in outputs[len(first) :]]
+        stacked = [Tensor(full(False if dtype is bool_ else 0, shape, dtype)) for shape, dtype in types]
+        return tree_unflatten(carry_definition, [Tensor(n) for n in first]), tree_unflatten(y_definition, stacked)
     cells = [c for c in region.cells.values() if c.written]
     ends, outputs = first, settled(carries, carried_on, first, outputs, cells)
     moving = [i for i, (a, b) in enumerate(zip(carries, carried_on)) if a is not b]
@@ -246,8 +250,8 @@ def length_of(paths: Sequence[str], stacks: Sequence[Node], length: Any, name: s
             raise ShapeError(message(name, problem, tuple(stacks)))
     if known is None:
         raise ConfigError(message(name, "neither xs nor length says how many iterations there are", ()))
-    if known[0] < 1:
-        raise ConfigError(message(name, f"{known[0]} iterations: a loop needs at least one", tuple(stacks)))
+    if known[0] < 0:
+        raise ConfigError(message(name, f"length is a number of iterations, not {known[0]}", tuple(stacks)))
     return known[0]
 
 

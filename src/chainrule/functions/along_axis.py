@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .batching import vmap
-from .conversion import to_node
-from .functions.shape import moveaxis, permute_dims
-from .recording import normal_axis, size_of
-from .tensor import Tensor
+from ..autograd.batching import vmap
+from ..conversion import to_node
+from ..recording import normal_axis, size_of
+from ..tensor import Tensor
+from .shape import moveaxis, permute_dims
 
 
 def apply_along_axis(function: Callable[..., Any], axis: int, x: Any, /, *arguments: Any, **options: Any) -> Tensor:

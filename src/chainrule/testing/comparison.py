@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import DType, as_dtype, bfloat16, real_dtype, widened
-from .errors import CheckError, ConfigError, DTypeError
-from .functions import asarray
-from .ops.base import message
-from .tensor import Tensor
-from .tree import tree_flatten, tree_flatten_with_path
+from ..dtypes import DType, as_dtype, bfloat16, real_dtype, widened
+from ..errors import CheckError, ConfigError, DTypeError
+from ..functions import asarray
+from ..ops.base import message
+from ..tensor import Tensor
+from ..tree import tree_flatten, tree_flatten_with_path
 
 #: relative tolerance of `assert_allclose` by dtype
 _CLOSE = {"float64": 1e-9, "float32": 1e-5, "float16": 1e-3, "bfloat16": 1.6e-2}

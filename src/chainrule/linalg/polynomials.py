@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .conversion import to_node
-from .dtypes import float64
-from .errors import ConfigError
-from .functions.diagonals import vander
-from .functions.elementwise import sqrt, where
-from .functions.reduction import sum
-from .functions.shape import expand_dims
-from .linalg import lstsq
-from .ops.base import message
-from .recording import cast, promoted, reject
-from .tensor import Tensor
+from ..conversion import to_node
+from ..dtypes import float64
+from ..errors import ConfigError
+from ..functions.diagonals import vander
+from ..functions.elementwise import sqrt, where
+from ..functions.reduction import sum
+from ..functions.shape import expand_dims
+from ..ops.base import message
+from ..recording import cast, promoted, reject
+from ..tensor import Tensor
+from . import lstsq
 
 
 def _floating(name: str, *values: Any) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""`compile`: a Python function on tensors and state as one native program, and loops of it.
+"""`CompiledFunction`: which program a call of a compiled function runs, and loops of calls.
 
 The function is run once on placeholders for every combination of argument types and guards (see `trace`); the graph of
 everything it returns and writes is compiled together. A call binds memory, runs, and updates the cells: those that
@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import as_dtype
+from ..errors import CompileError, ConfigError, ShapeError
+from ..graph.node import Node
+from ..ops.base import mode
+from ..order import epoch_order
+from ..tensor import Tensor, state
+from ..threads import get_num_threads
+from ..tree import tree_flatten, tree_unflatten
 from .arguments import DTYPES, Differentiated, argument_array, evaluated, rows_array
 from .compiled import Compiled
-from .dtypes import as_dtype
 from .epochs import EpochLoop, check_stack, stacks
-from .errors import CompileError, ConfigError, ShapeError
-from .graph.node import Node
-from .ops.base import mode
-from .order import epoch_order
-from .tensor import Tensor, state
-from .threads import get_num_threads
 from .tracing import Trace
-from .tree import tree_flatten, tree_unflatten
 
 #: programs for one function after which a warning says what keeps changing
 MANY_PROGRAMS = 8

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from .checkpoint_policies import Operation, Policy
-from .errors import ConfigError
-from .graph.node import Node, recorded
-from .ops.base import emit, message, mode
-from .tensor import Tensor, node_of
-from .transforms.checkpoint import inside
-from .tree import tree_flatten, tree_map, tree_unflatten
+from ..checkpoint_policies import Operation, Policy
+from ..errors import ConfigError
+from ..graph.node import Node, recorded
+from ..ops.base import emit, message, mode
+from ..tensor import Tensor, node_of
+from ..transforms.checkpoint import inside
+from ..tree import tree_flatten, tree_map, tree_unflatten
 
 
 def checkpoint(

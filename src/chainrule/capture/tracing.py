@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from . import runtime
-from .dtypes import float64
-from .errors import DifferentiationError
-from .graph.node import Node
-from .ops.base import Credit, message, mode
-from .ops.leaf import placeholder
-from .tensor import NOT_STORED, Tensor, evaluate_node, placeholder_below
+from .. import runtime
+from ..dtypes import float64
+from ..errors import DifferentiationError
+from ..graph.node import Node
+from ..ops.base import Credit, message, mode
+from ..ops.leaf import placeholder
+from ..tensor import NOT_STORED, Tensor, evaluate_node, placeholder_below
 
 
 class Cell:

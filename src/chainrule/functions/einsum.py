@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
+from ..conversion import to_node
+from ..dtypes import float32, int64
+from ..errors import ConfigError
+from ..graph.node import Node
+from ..ops.base import emit, message
+from ..recording import cast, permute, product, promoted, reject, reshape
+from ..tensor import Tensor
 from .contraction_paths import Step, contraction_path, describe
-from .conversion import to_node
-from .dtypes import float32, int64
-from .errors import ConfigError
-from .graph.node import Node
-from .ops.base import emit, message
-from .recording import cast, permute, product, promoted, reject, reshape
-from .tensor import Tensor
 
 Label = Hashable
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ShapeError
+from ..ops.base import emit
+from ..tensor import Tensor
 from .compiled import Compiled
-from .errors import ShapeError
-from .ops.base import emit
-from .tensor import Tensor
 
 
 class EpochLoop:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from . import runtime
-from .compiler.program import Program, address, aligned_empty
-from .dtypes import as_dtype
-from .errors import CompileError
-from .graph.node import Node, locate, topological
-from .ops.base import primitive
-from .tensor import NOT_STORED, Tensor, bump, state, version
+from .. import runtime
+from ..compiler.program import Program, address, aligned_empty
+from ..dtypes import as_dtype
+from ..errors import CompileError
+from ..graph.node import Node, locate, topological
+from ..ops.base import primitive
+from ..tensor import NOT_STORED, Tensor, bump, state, version
+from ..tree import tree_flatten, tree_unflatten
 from .tracing import Cell, Trace
-from .tree import tree_flatten, tree_unflatten
 
 _CONSTANT = primitive("constant")
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dtypes import int64
-from .graph.node import Node
-from .ops.base import emit
-from .recording import constant, full, reshape, size_of
+from ..dtypes import int64
+from ..graph.node import Node
+from ..ops.base import emit
+from ..recording import constant, full, reshape, size_of
 
 
 def set_rows(x: Node, places: Node, updates: Node) -> Node:

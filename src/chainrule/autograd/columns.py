@@ -6,49 +6,52 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .dtypes import int64
-from .graph.node import Node
-from .ops.base import emit
-from .ops.leaf import placeholder
-from .ops.rules import permute, reshape
-from .recording import cast, full, size_of
-from .transforms import batch, forward, reverse
-from .transforms.paths import between
+from ..dtypes import int64
+from ..graph.node import Node
+from ..ops.base import emit
+from ..ops.control import close, results
+from ..ops.leaf import placeholder
+from ..ops.rules import permute, reshape
+from ..recording import broadcast, cast, full, size_of
+from ..transforms import batch, forward, reverse
+from ..transforms.paths import between
 
 #: nodes that sweeps for one source after another may visit; beyond it, one sweep serves all sources
 MAXIMUM_VISITS = 20_000
 
 
-def columns_of(roots: Sequence[Node], aliases: Sequence[Node]) -> list[list[Node]]:
+def columns_of(roots: Sequence[Node], aliases: Sequence[Node], chunk: int | None = None) -> list[list[Node]]:
     """For each root and each alias the block ``d root / d alias``, of shape ``(*root.shape, *alias.shape)``.
+
+    `chunk` columns are computed together, one chunk after the other; all of them if it is None.
 
     Each alias, and each part of one that is only used in parts, has a sweep of its own: the tangents of the others are
     zero, and so is all that only they reach. Where that would make a large graph larger by their number, one sweep over
     all columns has to do.
     """
     if len(aliases) > 1 and len(aliases) * len(between(roots, aliases)) > MAXIMUM_VISITS:
-        return _all_columns(roots, aliases)
+        return _all_columns(roots, aliases, chunk)
     found: list[list[Node]] = [[] for _ in roots]
     for source in aliases:
         parts = _parts(roots, source)
         if parts is None:
-            blocks = _columns(roots, source)
+            blocks = _columns(roots, source, chunk)
         else:
-            columns = [_columns(roots, node) for _, node in parts.pieces]
+            columns = [_columns(roots, node, chunk) for _, node in parts.pieces]
             blocks = [_side_by_side(root, source, parts, column) for root, column in zip(roots, zip(*columns))]
         for row, block in zip(found, blocks):
             row.append(block)
     return found
 
 
-def _columns(roots: Sequence[Node], source: Node) -> list[Node]:
-    """The blocks of one source, all columns of it at once."""
+def _columns(roots: Sequence[Node], source: Node, chunk: int | None) -> list[Node]:
+    """The blocks of one source, by one sweep."""
     count = size_of(source.shape)
     one = count == 1
     tangent = full(1.0, source.shape, source.dtype) if one else _stand_in(source)
     moved = forward.jvp(roots, [source], [tangent])
     if not one:
-        moved = _over_basis(moved, tangent, count)
+        moved = _over(moved, {tangent: 0}, count, chunk)
     blocks = []
     for root, part in zip(roots, moved):
         shape = (*root.shape, *source.shape)
@@ -61,14 +64,13 @@ def _columns(roots: Sequence[Node], source: Node) -> list[Node]:
     return blocks
 
 
-def _all_columns(roots: Sequence[Node], aliases: Sequence[Node]) -> list[list[Node]]:
+def _all_columns(roots: Sequence[Node], aliases: Sequence[Node], chunk: int | None) -> list[list[Node]]:
     """The blocks of all sources by one sweep, over a basis for all their elements together."""
     counts = [size_of(source.shape) for source in aliases]
     total = sum(counts)
     stand_ins = [_stand_in(source) for source in aliases]
     starts = [sum(counts[:number]) for number in range(len(counts))]
-    bases = {p: _basis(p, total, start) for p, start in zip(stand_ins, starts)}
-    moved = _over(forward.jvp(roots, aliases, stand_ins), bases, total)
+    moved = _over(forward.jvp(roots, aliases, stand_ins), dict(zip(stand_ins, starts)), total, chunk)
     found = []
     for root, part in zip(roots, moved):
         row = []
@@ -137,7 +139,7 @@ def _side_by_side(root: Node, source: Node, parts: _Parts, blocks: Sequence[Node
     return emit("concat", *pieces, attributes=(axis,))
 
 
-def rows_of(roots: Sequence[Node], aliases: Sequence[Node]) -> list[list[Node]]:
+def rows_of(roots: Sequence[Node], aliases: Sequence[Node], chunk: int | None = None) -> list[list[Node]]:
     """As `columns_of`, by a sweep backwards from each root."""
     found: list[list[Node]] = []
     for root in roots:
@@ -146,7 +148,7 @@ def rows_of(roots: Sequence[Node], aliases: Sequence[Node]) -> list[list[Node]]:
         cotangent = full(1.0, root.shape, root.dtype) if one else _stand_in(root)
         parts = reverse.vjp([root], [cotangent], aliases)
         if not one:
-            parts = _over_basis(parts, cotangent, count)
+            parts = _over(parts, {cotangent: 0}, count, chunk)
         shapes = [(*root.shape, *source.shape) for source in aliases]
         found.append(
             [
@@ -162,25 +164,53 @@ def _stand_in(like: Node) -> Node:
     return placeholder(0, like.shape, like.dtype)
 
 
-def _over_basis(outputs: Sequence[Node | None], stand_in: Node, count: int) -> list[Node | None]:
-    """`outputs`, with a leading axis, for all elements of the standard basis in the place of `stand_in`."""
-    return _over(outputs, {stand_in: _basis(stand_in, count)}, count)
+def _over(
+    outputs: Sequence[Node | None], starts: Mapping[Node, int], count: int, chunk: int | None
+) -> list[Node | None]:
+    """`outputs`, with a leading axis of `count`, for all elements of the standard basis.
 
-
-def _over(outputs: Sequence[Node | None], bases: Mapping[Node, Node], count: int) -> list[Node | None]:
-    """`outputs`, with a leading axis of `count`, for all elements of the bases in the place of the stand-ins."""
+    Element `i` of the basis is for each stand-in of `starts` 1 at place ``i - start``, if it has one, and 0 elsewhere.
+    """
     present = [node for node in outputs if node is not None]
     if count == 0:
-        made = iter([full(0.0, (0, *node.shape), node.dtype) for node in present])
+        made = [full(0.0, (0, *node.shape), node.dtype) for node in present]
+    elif chunk is None or chunk >= count:
+        made = _part(present, starts, 0, count)
     else:
-        made = iter(batch(present, bases, count))
-    return [None if node is None else next(made) for node in outputs]
+        made = _by_chunks(present, starts, count, chunk)
+    rest = iter(made)
+    return [None if node is None else next(rest) for node in outputs]
 
 
-def _basis(like: Node, count: int, start: int = 0) -> Node:
-    """(count, *shape): element ``start + i`` is 1 at place i in row-major order and 0 elsewhere."""
+def _by_chunks(outputs: Sequence[Node], starts: Mapping[Node, int], count: int, chunk: int) -> list[Node]:
+    """The results of `_over` by a loop, in which intermediate values of one chunk only are there at a time."""
+    whole, rest = divmod(count, chunk)
+    number = placeholder(0, (), int64)
+    made = _part(outputs, starts, emit("mul", number, full(chunk, (), int64)), chunk)
+    loop, constants = close(made, [], [number], whole, False)
+    numbers = emit("iota", attributes=((whole,), 0, int64))
+    stacked = results(loop, (*constants, numbers), range(len(made)))
+    found = [reshape(part, (whole * chunk, *node.shape)) for part, node in zip(stacked, outputs)]
+    if not rest:
+        return found
+    last = _part(outputs, starts, whole * chunk, rest)
+    return [emit("concat", a, b, attributes=(0,)) for a, b in zip(found, last)]
+
+
+def _part(outputs: Sequence[Node], starts: Mapping[Node, int], first: Node | int, count: int) -> list[Node]:
+    """`outputs` for `count` elements of the basis, from element `first` on."""
+    bases = {node: _basis(node, first, start, count) for node, start in starts.items()}
+    return batch(outputs, bases, count)
+
+
+def _basis(like: Node, first: Node | int, start: int, count: int) -> Node:
+    """(count, *shape): element i is 1 at place ``first + i - start`` in row-major order and 0 elsewhere."""
     shape = (count, size_of(like.shape))
     rows, columns = (emit("iota", attributes=(shape, axis, int64)) for axis in (0, 1))
     if start:
         columns = emit("add", columns, full(start, shape, int64))
+    if isinstance(first, Node):
+        rows = emit("add", rows, broadcast(first, shape))
+    elif first:
+        rows = emit("add", rows, full(first, shape, int64))
     return reshape(cast(emit("eq", rows, columns), like.dtype), (count, *like.shape))

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from .conversion import to_node
+from ..conversion import to_node
+from ..errors import ConfigError, DTypeError, ShapeError
+from ..graph.node import Node
+from ..ops.base import message, mode
+from ..ops.custom import Rule
+from ..recording import full
+from ..tensor import Tensor, state
+from ..tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
 from .differentiation import NUMBERS, conjugated
-from .errors import ConfigError, DTypeError, ShapeError
-from .graph.node import Node
-from .ops.base import message, mode
-from .ops.custom import Rule
-from .recording import full
-from .tensor import Tensor, state
-from .tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
 
 
 class Call:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .conversion import to_node
-from .errors import ConfigError, DTypeError, ShapeError
-from .graph.node import Node
-from .ops.base import emit, message, mode, primitive
-from .recording import full
-from .tensor import Tensor, detached, node_of, state
-from .tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
+from ..conversion import to_node
+from ..errors import ConfigError, DTypeError, ShapeError
+from ..graph.node import Node
+from ..ops.base import emit, message, mode, primitive
+from ..recording import full
+from ..tensor import Tensor, detached, node_of, state
+from ..tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
 
 _ALIAS = primitive("alias")
 _CONSTANT = primitive("constant")

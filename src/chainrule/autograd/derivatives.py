@@ -10,7 +10,13 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .autograd import grad
+from ..errors import ConfigError, DTypeError, ForwardModeError
+from ..graph.node import Node
+from ..ops.base import message, mode
+from ..recording import size_of
+from ..tensor import Tensor
+from ..transforms import forward, reverse
+from ..tree import tree_unflatten
 from .columns import columns_of, rows_of
 from .differentiation import (
     Recorded,
@@ -24,13 +30,7 @@ from .differentiation import (
     tensor_nodes,
     zero_tangent,
 )
-from .errors import DTypeError, ForwardModeError
-from .graph.node import Node
-from .ops.base import message, mode
-from .recording import size_of
-from .tensor import Tensor
-from .transforms import forward, reverse
-from .tree import tree_unflatten
+from .gradients import grad
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "linearize"]
 
@@ -73,7 +73,13 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tu
 
 
 def _family(
-    name: str, f: Callable[..., Any], argnums: Argnums, has_aux: bool, holomorphic: bool, forwards: bool | None
+    name: str,
+    f: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    holomorphic: bool,
+    chunk: int | None,
+    forwards: bool | None,
 ) -> Callable[..., Any]:
     """A Jacobian: `forwards`, backwards, or (None) whichever has fewer columns or rows to compute.
 
@@ -81,6 +87,9 @@ def _family(
     (`custom_vjp`), its Jacobian is computed backwards.
     """
     one = not isinstance(argnums, (tuple, list))
+    if chunk is not None and (not hasattr(chunk, "__index__") or isinstance(chunk, bool) or chunk.__index__() < 1):
+        raise ConfigError(message(name, f"chunk_size must be a positive whole number or None, not {chunk!r}", ()))
+    chunk = None if chunk is None else chunk.__index__()
 
     @functools.wraps(f)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
@@ -92,11 +101,11 @@ def _family(
         mode.grad_enabled = True
         try:
             try:
-                found = columns_of(call.roots, call.aliases) if by_columns else rows_of(call.roots, call.aliases)
+                found = (columns_of if by_columns else rows_of)(call.roots, call.aliases, chunk)
             except ForwardModeError:
                 if name != "hessian":
                     raise
-                found = rows_of(call.roots, call.aliases)
+                found = rows_of(call.roots, call.aliases, chunk)
         finally:
             mode.grad_enabled = call.outer
         settle([*(n for row in found for n in row), *tensor_nodes(call.aux)], call.aliases, call.outer)
@@ -132,7 +141,12 @@ def _check_complex(name: str, call: Recorded, holomorphic: bool) -> None:
 
 
 def jacfwd(
-    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    f: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """A function that returns the Jacobian of `f`, computed forwards: all its columns at once.
 
@@ -144,25 +158,36 @@ def jacfwd(
         argnums: the position of the argument to differentiate with respect to, or several.
         has_aux: whether `f` returns a pair (output, aux); then the pair (Jacobian, aux) is returned.
         holomorphic: whether `f` is a complex differentiable function of complex numbers.
+        chunk_size: how many columns (of `jacrev`: rows) are computed together, in a loop that holds the intermediate
+            values of so many at a time; None for all at once.
 
     Returns:
         For each leaf of the output a tree like the argument (with several `argnums` a tuple of such trees), whose
         leaves have the shape of the output's leaf followed by that of the argument's.
 
     Raises:
-        DTypeError: a leaf has no derivatives. ConfigError: there is no such argument.
+        DTypeError: a leaf has no derivatives. ConfigError: there is no such argument, or `chunk_size` is no positive
+            whole number.
 
     Example:
         >>> import chainrule as cr
         >>> cr.jacfwd(lambda x: x**2)(cr.tensor([1.0, 2.0]))
         tensor([[2., 0.],
                 [0., 4.]])
+        >>> cr.jacfwd(lambda x: x.sum() * x, chunk_size=1)(cr.tensor([1.0, 2.0]))
+        tensor([[4., 1.],
+                [2., 5.]])
     """
-    return _family("jacfwd", f, argnums, has_aux, holomorphic, True)
+    return _family("jacfwd", f, argnums, has_aux, holomorphic, chunk_size, True)
 
 
 def jacrev(
-    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    f: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """A function that returns the Jacobian of `f`, computed backwards: all its rows at once.
 
@@ -174,11 +199,16 @@ def jacrev(
         >>> cr.jacrev(lambda x: x.sum())(cr.tensor([1.0, 2.0]))
         tensor([1., 1.])
     """
-    return _family("jacrev", f, argnums, has_aux, holomorphic, False)
+    return _family("jacrev", f, argnums, has_aux, holomorphic, chunk_size, False)
 
 
 def jacobian(
-    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    f: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """A function that returns the Jacobian of `f`, by whichever mode has less to do.
 
@@ -190,11 +220,16 @@ def jacobian(
         >>> cr.jacobian(lambda p: p["a"] * p["b"])({"a": cr.tensor(2.0), "b": cr.tensor([3.0, 4.0])})["a"]
         tensor([3., 4.])
     """
-    return _family("jacobian", f, argnums, has_aux, holomorphic, None)
+    return _family("jacobian", f, argnums, has_aux, holomorphic, chunk_size, None)
 
 
 def hessian(
-    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    f: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     """A function that returns the Hessian of `f`: ``jacfwd(jacrev(f))``, forward over reverse.
 
@@ -215,8 +250,8 @@ def hessian(
     Reference:
         Pearlmutter, "Fast exact multiplication by the Hessian", 1994, section 3.
     """
-    gradient = _family("hessian", f, argnums, has_aux, holomorphic, False)
-    return _family("hessian", gradient, argnums, has_aux, holomorphic, True)
+    gradient = _family("hessian", f, argnums, has_aux, holomorphic, chunk_size, False)
+    return _family("hessian", gradient, argnums, has_aux, holomorphic, chunk_size, True)
 
 
 def hvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:

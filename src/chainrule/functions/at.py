@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from .assignment import assigned, value_node
-from .conversion import to_node
-from .dtypes import bool_, int64
-from .errors import ConfigError
-from .functions.elementwise import divide, maximum, minimum, multiply, negative, pow, where
-from .graph.node import Node
-from .indexing import expand_key, getitem, select
-from .ops.base import emit, message
-from .recording import broadcast, cast, constant, full, reject, reshape, size_of
+from ..assignment import assigned, value_node
+from ..conversion import to_node
+from ..dtypes import bool_, int64
+from ..errors import ConfigError
+from ..graph.node import Node
+from ..indexing import expand_key, getitem, select
+from ..ops.base import emit, message
+from ..recording import broadcast, cast, constant, full, reject, reshape, size_of
+from ..tensor import Tensor, node_of, placeholder_below
+from .elementwise import divide, maximum, minimum, multiply, negative, pow, where
 from .scattering import add_rows, extreme_rows, row_products, set_rows
-from .tensor import Tensor, node_of, placeholder_below
 
 _ALL = slice(None)
 MODES = (None, "promise_in_bounds", "clip", "drop", "fill")

@@ -9,8 +9,8 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from .errors import ConfigError
-from .ops.base import message
+from ..errors import ConfigError
+from ..ops.base import message
 
 Labels = frozenset
 Extents = dict[Hashable, int]

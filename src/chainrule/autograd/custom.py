@@ -8,15 +8,15 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .conversion import to_node
+from ..conversion import to_node
+from ..errors import ConfigError, DifferentiationError
+from ..graph.node import Node, recorded
+from ..ops.base import message, mode
+from ..ops.custom import mark
+from ..tensor import Tensor
+from ..tree import TreeDef, tree_flatten, tree_map, tree_unflatten
 from .custom_rules import Call, ForwardRule, InnerRule, ReverseRule
 from .differentiation import output_nodes
-from .errors import ConfigError, DifferentiationError
-from .graph.node import Node, recorded
-from .ops.base import message, mode
-from .ops.custom import mark
-from .tensor import Tensor
-from .tree import TreeDef, tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["custom_jvp", "custom_vjp"]
 

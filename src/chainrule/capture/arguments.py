@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from . import runtime
-from .dtypes import BY_NAME, default_complex, default_float
-from .errors import CompileError, DTypeError, ShapeError
-from .graph.node import Node
-from .ops.base import mode
-from .tensor import Tensor, placeholder_below, state
+from .. import runtime
+from ..dtypes import BY_NAME, default_complex, default_float
+from ..errors import CompileError, DTypeError, ShapeError
+from ..graph.node import Node
+from ..ops.base import mode
+from ..tensor import Tensor, placeholder_below, state
 
 DTYPES = frozenset(d.numpy for d in BY_NAME.values())
 

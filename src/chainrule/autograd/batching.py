@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .conversion import to_node
+from ..conversion import to_node
+from ..dtypes import float64, uint64
+from ..errors import CompileError, ConfigError, DTypeError, ShapeError
+from ..graph.node import Node
+from ..ops.base import emit, message
+from ..ops.leaf import placeholder
+from ..recording import full, permute
+from ..tensor import Tensor, state
+from ..transforms.batch import batch
+from ..transforms.paths import dependents
+from ..tree import TreeDef, broadcast_prefix, tree_flatten_with_path, tree_unflatten
 from .differentiation import NUMBERS
-from .dtypes import float64, uint64
-from .errors import CompileError, ConfigError, DTypeError, ShapeError
-from .graph.node import Node
-from .ops.base import emit, message
-from .ops.leaf import placeholder
-from .recording import full, permute
-from .tensor import Tensor, state
-from .transforms.batch import batch
-from .transforms.paths import dependents
-from .tree import TreeDef, broadcast_prefix, tree_flatten_with_path, tree_unflatten
 
 
 class _Argument:

@@ -1,4 +1,4 @@
-"""Checks for users' own functions and results: derivatives against differences, arrays up to a tolerance or ulp."""
+"""`check_grads`, `numerical_jvp` and `numerical_grad`: derivatives in both modes against differences."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import jvp, vjp
-from .comparison import assert_allclose, shown_index, ulp_distance
-from .conversion import to_node
-from .dtypes import DType, float64, real_dtype
-from .errors import CheckError, ConfigError, DTypeError, ShapeError
-from .functions import asarray
-from .ops.base import message
-from .tensor import Tensor
-from .tree import tree_flatten, tree_flatten_with_path, tree_unflatten
+from ..autograd import jvp, vjp
+from ..conversion import to_node
+from ..dtypes import DType, float64, real_dtype
+from ..errors import CheckError, ConfigError, DTypeError, ShapeError
+from ..functions import asarray
+from ..ops.base import message
+from ..tensor import Tensor
+from ..tree import tree_flatten, tree_flatten_with_path, tree_unflatten
+from .comparison import shown_index
 
-__all__ = ["assert_allclose", "check_grads", "numerical_grad", "numerical_jvp", "ulp_distance"]
+__all__ = ["check_grads", "numerical_grad", "numerical_jvp"]
 
 #: by dtype: step of a central difference, relative and absolute tolerance of a derivative against one, and relative
 #: tolerance of forward against reverse mode. The step balances rounding (1 / step) against the third derivative.
@@ -28,9 +28,6 @@ _STEPS = {
     "bfloat16": (2e-1, 3e-1, 2e-1, 2e-1),
 }
 _MODES = ("fwd", "rev")
-
-
-# -- derivatives --------------------------------------------------------------------------------------------------
 
 
 class _Function:
