@@ -163,24 +163,3 @@ class Contraction:
 def emit_contract(f: Function) -> None:
     """A product of matrices of any sizes (see `Contraction`)."""
     Contraction(f).emit()
-
-
-def transpose(f: Function, rows: list[str], element: str) -> list[str]:
-    """The transpose of a square block held in vectors: log2(n) stages of exchanges."""
-    size = len(rows)
-    vector = f"<{size} x {element}>"
-    step = 1
-    while step < size:
-        result = list(rows)
-        for i in range(size):
-            if i & step:
-                continue
-            a, b = rows[i], rows[i + step]
-            low = [lane if not lane & step else size + lane - step for lane in range(size)]
-            high = [lane + step if not lane & step else size + lane for lane in range(size)]
-            for place, picked in ((i, low), (i + step, high)):
-                chosen = ", ".join(f"i32 {lane}" for lane in picked)
-                result[place] = f.let(f"shufflevector {vector} {a}, {vector} {b}, <{size} x i32> <{chosen}>")
-        rows = result
-        step *= 2
-    return rows

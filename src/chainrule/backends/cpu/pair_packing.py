@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...dtypes import bfloat16
-from .contract import transpose
 from .emit import Function, Int
 from .loops import axis_range
+from .transpose import transposed
 
 LANES = 16
 WORDS = "<16 x i32>"
@@ -108,7 +108,7 @@ def _transposed(f: Function, source: str, result: str, step: Int, stride: Int, c
             else:
                 loaded.append(f.let(f"bitcast <32 x i16> {_load_words(f, pointer, 32, mask)} to {WORDS}"))
         first = f.let(f"lshr i64 {start}, 1") if isinstance(start, str) else start // 2
-        for number, vector in enumerate(transpose(f, loaded, "i32")):
+        for number, vector in enumerate(transposed(f, loaded, "i32", 4)):
             place = f.advance(result, bfloat16, f.mul(f.add(first, number), step))
             f.line(f"store {WORDS} {vector}, ptr {place}, align 64")
 
