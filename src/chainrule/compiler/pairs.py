@@ -202,15 +202,53 @@ def channel_pairs(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...
     number, offset, strides = lowering.buffer(view.base).number, view.offset, view.strides
     odd = any(s % 2 for axis, s in enumerate(strides) if axis != 1 and x.shape[axis] > 1)
     if strides[1] != 1 or offset % 2 or odd:
-        rank = len(x.shape)
-        layout = Layout(x.shape, (0, *range(2, rank), 1), (0,) * rank, (0,) * rank)
-        key = ("channels last", x.index)
-        if key not in lowering.packed:
-            buffer = lowering.new_buffer("arena", x.dtype, layout.allocated())
-            lowering.packed[key] = buffer.number
-            lowering.write(x, x.shape, buffer, 0, layout.strides(), label="channels last")
-        number, offset, strides = lowering.packed[key], 0, layout.strides()
+        number, offset, strides = _channels_last(lowering, x)
     return number, offset // 2, (strides[0] // 2, 1, *(s // 2 for s in strides[2:]))
+
+
+def image_pairs(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]:
+    """Buffer, offset and strides, in pairs, of a copy of an item with the elements of images 2i and 2i + 1 in turn.
+
+    Images are copied with what lies around their elements.
+    """
+    view = lowering.views[x]
+    whole = lowering.buffer(view.base)
+    number, offset, strides = whole.number, view.offset, view.strides
+    batch, size = x.shape[0], strides[0]
+    last = sum((extent - 1) * stride for extent, stride in zip(x.shape[1:], strides[1:]))
+    still = any(stride <= 0 for extent, stride in zip(x.shape, strides) if extent > 1)
+    if still or (strides[1] != 1 and x.shape[1] > 1) or offset % size + last >= size:
+        number, offset, strides = _channels_last(lowering, x)
+        size = strides[0]
+    elif (offset // size + batch) * size > math.prod(whole.shape):
+        number, offset, strides = _channels_last(lowering, x)
+        size = strides[0]
+    first = offset - offset % size
+    vectors = -(-size // LANES)
+    key = ("pairs of images", number, first, size, batch)
+    if key not in lowering.packed:
+        packed = lowering.new_buffer("arena", bfloat16, (batch // 2, vectors, LANES, 2))
+        lowering.packed[key] = packed.number
+        accesses = [
+            Access(number, bfloat16, first, (2 * size, LANES, size, 1)),
+            Access(packed.number, bfloat16, 0, (2 * LANES * vectors, 2 * LANES, 2 * LANES)),
+        ]
+        sizes, static = (batch // 2, vectors, 2), (True, LANES, False)
+        kernel = Kernel("pack", sizes, 3, accesses, Body(), extra=(2, size), static=static, baked=lowering.baked)
+        lowering.add(kernel, 0, "pack")
+    return lowering.packed[key], offset - first, (vectors * LANES, 1, *strides[2:])
+
+
+def _channels_last(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]:
+    """Buffer, offset and strides of a copy of an item with its channels last."""
+    rank = len(x.shape)
+    layout = Layout(x.shape, (0, *range(2, rank), 1), (0,) * rank, (0,) * rank)
+    key = ("channels last", x.index)
+    if key not in lowering.packed:
+        buffer = lowering.new_buffer("arena", x.dtype, layout.allocated())
+        lowering.packed[key] = buffer.number
+        lowering.write(x, x.shape, buffer, 0, layout.strides(), label="channels last")
+    return lowering.packed[key], 0, layout.strides()
 
 
 def pack_kernel(lowering: Lowering, w: Item, groups: int, vector: int | None) -> tuple[int, tuple[int, ...]]:
