@@ -217,10 +217,8 @@ def image_pairs(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]
     batch, size = x.shape[0], strides[0]
     last = sum((extent - 1) * stride for extent, stride in zip(x.shape[1:], strides[1:]))
     still = any(stride <= 0 for extent, stride in zip(x.shape, strides) if extent > 1)
-    if still or (strides[1] != 1 and x.shape[1] > 1) or offset % size + last >= size:
-        number, offset, strides = _channels_last(lowering, x)
-        size = strides[0]
-    elif (offset // size + batch) * size > math.prod(whole.shape):
+    scattered = still or (strides[1] != 1 and x.shape[1] > 1) or offset % size + last >= size
+    if scattered or (offset // size + batch) * size > math.prod(whole.shape):
         number, offset, strides = _channels_last(lowering, x)
         size = strides[0]
     first = offset - offset % size
