@@ -274,7 +274,7 @@ def test_explain_shows_a_program_in_lower_precision():
 def test_refusals():
     with pytest.raises(ConfigError) as caught:
         cr.autocast("float64")
-    assert str(caught.value) == "autocast: the dtype is bfloat16 or float16, not float64"
+    assert str(caught.value).splitlines()[0] == "autocast: the dtype is bfloat16 or float16, not float64"
     with pytest.raises(ConfigError, match=r"the first argument is the dtype"):
         cr.autocast("cpu")
     wide = constant(np.ones((2, 2)))

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import as_dtype
-from ..errors import CompileError, ConfigError, ShapeError
+from ..errors import CompileError, ShapeError
 from ..graph.node import Node
-from ..ops.base import mode
+from ..ops.base import misuse, mode
 from ..order import epoch_order
 from ..tensor import Tensor, state
 from ..threads import get_num_threads
@@ -171,7 +171,7 @@ class CompiledFunction:
         Raises ConfigError if `num_steps` is not a positive whole number.
         """
         if not isinstance(num_steps, int) or num_steps < 1:
-            raise ConfigError(f"repeat: the number of steps must be a positive whole number, not {num_steps!r}")
+            raise misuse(f"repeat: the number of steps must be a positive whole number, not {num_steps!r}")
         if state.trace is not None:
             raise CompileError("repeat runs a program; it cannot be recorded inside a compiled function")
         key, arrays, definition, leaves = self._split(args, kwargs)
@@ -226,7 +226,7 @@ class CompiledFunction:
             problem = f"epochs: {rows} rows make no whole batch of {batch_size}"
             raise ShapeError(f"{problem}\nhelp: a smaller batch_size, or drop_last=False")
         if not isinstance(batch_size, int) or batch_size < 1 or not isinstance(num_epochs, int) or num_epochs < 1:
-            raise ConfigError("epochs: batch_size and num_epochs must be positive whole numbers")
+            raise misuse("epochs: batch_size and num_epochs must be positive whole numbers")
         batch = min(batch_size, rows)
         whole, rest = divmod(rows, batch)
         tail = rest if rest and not drop_last else 0
@@ -312,7 +312,7 @@ def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = Fa
         tensor([2., 4.])
     """
     if not isinstance(tune, (bool, int, float)) or not (isinstance(tune, bool) or 0 < tune < float("inf")):
-        raise ConfigError(f"compile: tune is True, False or a positive number of seconds, not {tune!r}")
+        raise misuse(f"compile: tune is True, False or a positive number of seconds, not {tune!r}")
     if function is None:
         return functools.partial(compile, keep_grads=keep_grads, tune=tune)
     return CompiledFunction(function, keep_grads, tune=TUNING_SECONDS if tune is True else float(tune))

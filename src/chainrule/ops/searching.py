@@ -103,9 +103,12 @@ class RunningPlace(Primitive):
         so_far = extreme.accumulate(x, self.axis)
         shape = [1] * x.ndim
         shape[self.axis] = x.shape[self.axis]
-        places = np.arange(x.shape[self.axis]).reshape(shape)
-        reached = (x == so_far) | (x != x)
-        return np.maximum.accumulate(np.where(reached, places, 0), self.axis)
+        kind = np.int32 if x.shape[self.axis] < 1 << 31 else np.int64  # half the bytes, twice the speed
+        reached = x == so_far
+        if x.dtype.kind == "f":
+            reached |= x != x
+        places = reached * np.arange(x.shape[self.axis], dtype=kind).reshape(shape)
+        return np.maximum.accumulate(places, self.axis, out=places).astype(np.int64)
 
 
 #: extent up to which sorting everything is as fast as looking for the part that is wanted

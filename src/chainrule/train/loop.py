@@ -13,9 +13,10 @@ import numpy as np
 
 from ..capture import compile
 from ..data.storage import write_atomically
-from ..errors import ConfigError, RunError
+from ..errors import RunError
 from ..functions import tensor
 from ..gradmode import no_grad
+from ..ops.base import misuse
 from .report import report_page
 
 #: rows of one prediction call; more rows are predicted in pieces
@@ -55,7 +56,7 @@ class History:
             ConfigError: no epoch has been run. RunError: the file cannot be written.
         """
         if not self.records:
-            raise ConfigError("report: the run has no epochs to show")
+            raise misuse("report: the run has no epochs to show")
         page = report_page(self.records, self.best_epoch, self.stopped_early, self.seconds, title)
         write_atomically(Path(path), page)
         return Path(path)
@@ -169,9 +170,9 @@ def fit(
     """
     inputs, targets = data
     if len(inputs) != len(targets) or len(inputs) == 0:
-        raise ConfigError(f"fit: {len(inputs)} rows of inputs and {len(targets)} of targets; one of each is needed")
+        raise misuse(f"fit: {len(inputs)} rows of inputs and {len(targets)} of targets; one of each is needed")
     if batch_size < 1:
-        raise ConfigError(f"fit: batch_size must be at least 1, not {batch_size}")
+        raise misuse(f"fit: batch_size must be at least 1, not {batch_size}")
     if not hasattr(optimizer, "step"):
         optimizer = optimizer(model.parameters())
     elif not optimizer.param_groups:

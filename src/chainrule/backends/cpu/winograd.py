@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ...compiler.kernel import TILE_INPUTS as INPUTS
 from ...compiler.kernel import TILE_OUTPUTS as OUTPUTS
-from ...compiler.kernel import TRANSCENDENTAL, Tiling
+from ...compiler.kernel import Tiling
 from ..base import Value
 from .bodies import BodyCode, Point
 from .emit import LINE, Function, Int
@@ -21,8 +21,11 @@ from .emit import llvm_type as element_type
 from .loops import axis_range
 
 ELEMENTS = INPUTS * INPUTS
-#: operations of an epilogue that is written out for each output of a tile, at most
-LIGHT = 12
+#: operations of an epilogue that is written out for each output of a tile, at most: four chains that do not wait for
+#: one another, and addresses that are known
+LIGHT = 40
+#: tiles ahead of which inputs are asked for: four rows at once are more than the memory's own prefetching follows
+AHEAD = 4
 
 Grid = list[list[Value]]
 
@@ -110,7 +113,14 @@ class _Winograd:
 
     def inputs(self, pointer: str, rows: int, columns: int, table: _Table, number: Int, at: Int, mask) -> None:
         """Transform a tile of inputs, `rows` and `columns` apart, and keep it as tile `number`."""
+        self.fetch_ahead(pointer, rows, columns, INPUTS)
         self.keep(both_ways(self.sums, self.grid(pointer, rows, columns, mask)), table, number, at)
+
+    def fetch_ahead(self, pointer: str, rows: int, columns: int, extent: int) -> None:
+        """Ask for the columns, of tiles of `extent`, that a later tile is the first to need."""
+        first = AHEAD * OUTPUTS + extent - OUTPUTS
+        for i, j in itertools.product(range(extent), range(OUTPUTS)):
+            self.f.prefetch(self.f.advance(pointer, self.dtype, i * rows + (first + j) * columns))
 
     def grid(self, pointer: str, rows: int, columns: int, mask: str | None = None, extent: int = INPUTS) -> Grid:
         """Vectors of a square of places."""
@@ -239,12 +249,25 @@ class _Forward(_Winograd):
 
     def _outputs(self, grid: Grid, tile: Point, at: Int, mask: str | None, above: Int, left: Int) -> None:
         """The epilogue on the outputs of a tile, but for those that another tile has."""
+        f = self.f
+        overlap = f.add(above, left)
+        if sum(i[0] == "op" for i in self.body.code) > LIGHT:
+            self._one_by_one(grid, tile, at, mask, above, left)
+        elif overlap == 0:
+            self._written_out(grid, tile, at, mask)
+        else:
+            whole = f.let(f"icmp eq i64 {overlap}, 0")
+            with f.when(whole):
+                self._written_out(grid, tile, at, mask)
+            with f.when(f.let(f"xor i1 {whole}, true")):
+                self._one_by_one(grid, tile, at, mask, above, left)
+
+    def _written_out(self, grid: Grid, tile: Point, at: Int, mask: str | None) -> None:
+        for i, j in itertools.product(range(OUTPUTS), repeat=2):
+            self._epilogue(tile.moved(1, i, self.body).moved(2, j, self.body), at, mask, grid[i][j])
+
+    def _one_by_one(self, grid: Grid, tile: Point, at: Int, mask: str | None, above: Int, left: Int) -> None:
         f, body = self.f, self.body
-        operations = [i for i in body.code if i[0] == "op"]
-        if len(operations) <= LIGHT and not any(i[1].name in TRANSCENDENTAL for i in operations) and above == left == 0:
-            for i, j in itertools.product(range(OUTPUTS), repeat=2):
-                self._epilogue(tile.moved(1, i, body).moved(2, j, body), at, mask, grid[i][j])
-            return
         slot = f"%slot{len(f.entry)}"
         f.entry.append(f"  {slot} = alloca [{OUTPUTS * OUTPUTS * self.lanes} x {self.element}], align 64")
         for number, value in enumerate(itertools.chain.from_iterable(grid)):
@@ -320,6 +343,7 @@ class _Gradient(_Winograd):
         """A tile of the cotangent; what another tile has is 0."""
         f, zero = self.f, self.builder.const(0, self.dtype).ref
         rows, columns = f.kernel.accesses[1].strides[6:8]
+        self.fetch_ahead(pointer, rows, columns, OUTPUTS)
         grid = self.grid(pointer, rows, columns, mask, OUTPUTS)
         for skipped, places in ((above, ((0, 0), (0, 1))), (left, ((0, 0), (1, 0)))):
             if skipped == 0:
