@@ -317,7 +317,6 @@ def test_state_that_has_no_value_yet_is_evaluated_and_then_written_in_place():
     assert (first.numpy()[0], second.numpy()[0]) == (3, 47)
 
 
-
 def test_arguments_are_never_written():
     w = cr.asarray(np.zeros(300, np.float32))
 

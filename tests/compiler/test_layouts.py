@@ -135,6 +135,28 @@ def test_what_is_needed_late_is_made_again() -> None:
     check(total)
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["needed for nothing else", "kept"])
+def test_an_exponential_is_made_again_only_from_what_is_kept(kept) -> None:
+    """Else an array of scores would be kept in place of one of exponentials, and the work done twice."""
+
+    def times(x: Node) -> Node:
+        product = emit("contract", x, floats(256, 256), attributes=((0, 1), (1, 2), (0, 2)))
+        return emit("mul", product, full(1 / 32, product.shape))
+
+    scores = times(floats(256, 256))
+    weights = emit("exp", emit("neg", scores))
+    x = emit("add", weights, full(-1.0, weights.shape))
+    for _ in range(8):
+        x = times(x)
+    late = emit("mul", x, weights)
+    if kept:
+        late = emit("add", late, scores)
+    graph = Canonical(topological([late]), [late])
+    again = [item.kind for item in recompute_late(graph.items, graph.outputs) if item.late]
+    assert ("exp" in again) is kept
+    check(late)
+
+
 LAST, SECOND = (0, 2, 3, 1), (0, 3, 1, 2)
 
 

@@ -163,9 +163,13 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     rank = len(kernel)
     spatial = list(range(2, 2 + rank))
     depthwise = groups > 1 and per_group == 1 and outs == 1
-    base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
-    other, shift, moves = _channels_last(lowering, g)
     batch = x.shape[0] // parts
+    if x.dtype.is_half:
+        (base, offset, strides), (other, shift, moves) = (pairs.image_pairs(lowering, y) for y in (x, g))
+        batch //= 2
+    else:
+        base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
+        other, shift, moves = _channels_last(lowering, g)
     summed = [batch, *g.shape[2:]]
     along = [strides[0], *(s * strides[a] for s, a in zip(op.strides, spatial))]
     across = [moves[0], *(moves[a] for a in spatial)]

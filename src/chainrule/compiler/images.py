@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PARTIAL_ELEMENTS, MOST_PARTS = 1 << 16, 8
 #: the same where the gradient is made by fewer multiplications
 MINIMAL_ELEMENTS = 1 << 18
+#: products an element from which on it pays to put the elements of two images side by side
+INTERLEAVED = 20
 #: channels from which on fewer multiplications outweigh the transformations, and products of both numbers of
 #: channels up to which the transformed kernel stays near
 LEAST_CHANNELS, MOST_KERNELS = 16, 1 << 14
@@ -51,8 +53,8 @@ def canonical_convolution(
     x = a if whole else padded(graph, a, op.low, op.high)
     if name == "convolution":
         return graph.apply(name, op, (x, b), shape, dtype)
-    batch, elements = x.shape[0], math.prod(shape)
-    few = minimal(name, op, shape, b.shape, dtype)
+    batch, elements = x.shape[0] // (2 if x.dtype.is_half else 1), math.prod(shape)
+    few = minimal(name, op, shape, b.shape, x.dtype)
     parts = parts_of(batch, elements) if few else number_of_parts(batch, elements)
     split = graph.apply(name, op, (x, b), (parts, *shape), dtype)
     if parts == 1:
@@ -61,11 +63,15 @@ def canonical_convolution(
 
 
 def in_pairs(name: str, op: Any, inputs: tuple[Item, ...]) -> bool:
-    """Whether a convolution of bfloat16 operands can add up pairs of neighbouring channels."""
-    if inputs[0].dtype is not bfloat16 or name not in ("convolution", "convolution_input_grad"):
+    """Whether a convolution of bfloat16 operands adds up pairs: of channels, for the gradient of a kernel of images."""
+    a, b = inputs
+    if a.dtype is not bfloat16:
         return False
-    w = inputs[1]
-    summed = w.shape[1] if name == "convolution" else w.shape[0] // op.groups
+    if name == "convolution_weight_grad":
+        channels, outputs = a.shape[1], b.shape[1]
+        products = math.prod(op.kernel) * channels // op.groups * outputs  # at every position
+        return a.shape[0] % 2 == 0 and products >= INTERLEAVED * (channels + outputs)
+    summed = b.shape[1] if name == "convolution" else b.shape[0] // op.groups
     return summed % 2 == 0
 
 

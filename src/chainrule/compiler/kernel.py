@@ -257,8 +257,12 @@ def inside_windows(kernel: Kernel) -> tuple[int, list[int], tuple[int, ...]]:
 
 def has_partial_sums(kernel: Kernel) -> bool:
     """Whether a contraction keeps the sums of its blocks in memory, as its access 2."""
-    static = kernel.static
-    return static.blocks == "outside" if isinstance(static, Tiling) else static[5]
+    return not isinstance(kernel.static, Tiling) or kernel.static.blocks == "outside"
+
+
+def multiplies_pairs(kernel: Kernel) -> bool:
+    """Whether an element of the operands of a contraction is a pair of bfloat16."""
+    return kernel.static.pairs if isinstance(kernel.static, Tiling) else kernel.static[4]
 
 
 class Tiles(Protocol):
@@ -273,5 +277,5 @@ class Tiles(Protocol):
     def registers(self) -> int:
         """Vector registers."""
 
-    def tile(self, itemsize: int, vectors: int, rows: int) -> tuple[int, tuple[int, ...]]:
-        """Rows of a register tile, and the vectors of each panel (of `vectors`; 0: not known)."""
+    def generic(self) -> tuple[int, int]:
+        """Rows of a register tile of a product of any sizes, and vectors."""

@@ -20,6 +20,7 @@ from .kernel import (
     has_partial_sums,
     has_windows,
     inside_windows,
+    multiplies_pairs,
     summed_extents,
 )
 
@@ -31,7 +32,7 @@ def contraction_flops(kernel: Kernel) -> int:
     """2 * m * n * k (times the batch) of a contraction; 0 for another kernel."""
     if kernel.kind != "contract":
         return 0
-    terms = kernel.extra[0] * (2 if isinstance(kernel.static, Tiling) and kernel.static.pairs else 1)
+    terms = kernel.extra[0] * (2 if multiplies_pairs(kernel) else 1)
     return 2 * terms * math.prod(kernel.sizes)
 
 
@@ -165,7 +166,7 @@ def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
                 last, lanes = len(kernel.sizes) - 1, kernel.static.lanes
                 sizes = (*sizes[:last], -(-sizes[last] // lanes), *sizes[last + 1 :], lanes)
                 strides = (*strides, *(0 for _ in range(len(sizes) - 1 - len(strides))), 1)
-        elif number == 1 and kernel.static[4]:
+        elif number == 1:
             lanes = kernel.static[1]
             panel = -(-kernel.sizes[-1] // lanes) * lanes * kernel.extra[0]
             batch = kernel.sizes[0] if kernel.static[0] else 1

@@ -87,7 +87,6 @@ def lower_generic_product(lowering: Lowering, group: Group) -> None:
     view_a, view_b = lowering.views[a], lowering.views[b]
     n, k = item.shape[-1], a.shape[-1]
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
-    rows, panels = lowering.tiles.tile(item.dtype.itemsize, 0, item.shape[-2])
     b_k, b_n = view_b.strides[-2:]
     source, offset, lead, vector = lowering.buffer(view_b.base).number, view_b.offset, view_b.strides[:-2], lanes
     if b_n != 1 and n > 1:
@@ -101,7 +100,7 @@ def lower_generic_product(lowering: Lowering, group: Group) -> None:
         Access(source, item.dtype, offset, (*lead, 0, vector, b_k)),
         Access(lowering.buffer(item).number, item.dtype, lowering.views[item].offset, lowering.views[item].strides),
     ]
-    static = (batched, lanes, rows, panels, True, True, 0)
+    static = (batched, lanes, *lowering.tiles.generic(), False)
     extra = (k, contraction_block(k))
     axis_n = len(item.shape) - 1
     kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)

@@ -98,8 +98,9 @@ def _from_what_stays(items: list[Item], time: dict[int, int], kept: set[int]) ->
     found: set[int] = set()
     for item in items:
         wanted = last.get(id(item), 0)
-        large = example_bytes(item) >= LARGE_BYTES
-        if large and item.kind in CHEAP and not item.dtype.is_half and wanted - time[id(item)] > LATE and id(item) not in found:
+        # what takes half the memory is read as fast as anything that it would be made from
+        large = example_bytes(item) >= LARGE_BYTES and not item.dtype.is_half
+        if large and item.kind in CHEAP and wanted - time[id(item)] > LATE and id(item) not in found:
             chain = _made_from(item, kept, last, wanted)
             found.update(map(id, chain or ()))
         elif item.kind in MOVEMENTS and id(item.inputs[0]) in found:

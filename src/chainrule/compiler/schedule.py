@@ -70,8 +70,7 @@ def step_cost(step: Step) -> float:
         else:
             lanes, rows = kernel.static[1], kernel.static[2]
         used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
-        speed = 360.0 if kernel.accesses[0].dtype.is_half else 180.0
-        return 20 + 2 * kernel.extra[0] * elements / (speed * used * min(1.0, rows / 6)) + elements * 0.05
+        return 20 + 2 * kernel.extra[0] * elements / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
     if kernel.kind in KINDS:
         return 20 + attention_flops(kernel) / 150.0
     if kernel.kind == "csr":

@@ -36,18 +36,9 @@ def method_text(kernel: Kernel) -> str:
     if kernel.kind == "contract" and isinstance(kernel.static, Tiling):
         return _nest_text(kernel)
     if kernel.kind == "contract":
-        batched, lanes, rows, panels, packed, blocked, unrolled = kernel.static[:7]
-        widths = []
-        for width in dict.fromkeys(panels):
-            times = panels.count(width)
-            widths.append(f"{times if kernel.baked else 'any number'} of {plural(width, 'vector')}")
-        parts = [f"tile {plural(rows, 'row')} x {plural(max(panels, default=1), 'vector')} of {lanes}"]
-        parts.append(f"panels: {' + '.join(widths)}")
-        if blocked:
-            parts.append(f"k in {-(-kernel.extra[0] // kernel.extra[1])} blocks of {kernel.extra[1]}")
-        if unrolled:
-            parts.append("k unrolled")
-        parts.append("b packed" if packed else "b in place")
+        batched, lanes, rows, width, _ = kernel.static
+        parts = [f"tile {plural(rows, 'row')} x {plural(width, 'vector')} of {lanes}"]
+        parts.append(f"k in {-(-kernel.extra[0] // kernel.extra[1])} blocks of {kernel.extra[1]}")
         return "; ".join((["batched"] if batched else []) + parts)
     if kernel.kind == "reduce":
         name, reduced, lanes, short, _ = kernel.static

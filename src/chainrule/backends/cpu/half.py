@@ -54,6 +54,18 @@ def rounded(b: LLVMScalarBuilder, a: Value, dtype: DType) -> Value:
     return Value(b.select(b.ne(a, a), a, b.copysign(size, a)).ref, float16)
 
 
+def multiply_pairs(b: LLVMScalarBuilder, x: Value, y: Value, total: Value) -> Value:
+    """`total` plus both products of the pairs of bfloat16 that every lane of x and y holds in the bits of a float32.
+
+    The processor treats subnormal numbers as 0 here.
+    """
+    vector, pairs = b.llvm_type(float32), f"<{2 * b.width} x bfloat>"
+    name = f"@llvm.x86.avx512bf16.dpbf16ps.{32 * b.width}"
+    b.declarations.add(f"declare {vector} {name}({vector}, {pairs}, {pairs})")
+    left, right = (b.emit(f"bitcast {vector} {value.ref} to {pairs}", bfloat16).ref for value in (x, y))
+    return b.emit(f"call {vector} {name}({vector} {total.ref}, {pairs} {left}, {pairs} {right})", float32)
+
+
 def _short(b: LLVMScalarBuilder, a: Value) -> Value:
     """The bits of the float32 `a` as a bfloat16 by the processor's own instruction, which takes subnormals for 0."""
     source, result = b.llvm_type(float32), f"<{b.width} x bfloat>"

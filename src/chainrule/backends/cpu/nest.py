@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from ...compiler.kernel import SHORT_CHAIN, TRANSCENDENTAL, Body, Tiling
 from ..base import Value
 from .bodies import BodyCode, Point
-from .contract_half import multiply_pairs
 from .emit import LINE, Function, Int, whole_vectors
 from .emit import llvm_type as element_type
+from .half import multiply_pairs
 from .loops import axis_range
 from .packing import PIECE, load_columns
 
@@ -566,9 +566,9 @@ class _Chain:
         return result
 
     def _multiply_add(self, builder, a: Value, b: Value, total: str) -> str:
-        if self.nest.tiling.pairs:
-            return multiply_pairs(self.nest.f, a.ref, b.ref, total)
         c = Value(total, self.nest.dtype)
+        if self.nest.tiling.pairs:
+            return multiply_pairs(builder, a, b, c).ref
         if self.nest.dtype.kind == "f":
             return builder.fma(a, b, c).ref
         return builder.add(builder.mul(a, b), c).ref
