@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..collector import put_off
 from ..dtypes import as_dtype
 from ..errors import CompileError, ShapeError
 from ..graph.node import Node
@@ -26,7 +27,6 @@ from ..tensor import Tensor, state
 from ..threads import get_num_threads
 from ..tree import tree_flatten, tree_unflatten
 from .arguments import DTYPES, Differentiated, argument_array, evaluated, rows_array
-from .collector import put_off
 from .compiled import Compiled
 from .epochs import EpochLoop, check_stack, stacks
 from .tracing import Trace

@@ -166,4 +166,4 @@ def tiling(
         blocks = "outside" if not across and (strided or panel > PANEL_BYTES) else "inside"
     outside = loops_outside(tile, extents, blocks, fixed)
     shapes = tuple(None if n == 0 and terms > 32 else extent for n, extent in enumerate(reduced))
-    return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed, False, across)
+    return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed, across=across)
