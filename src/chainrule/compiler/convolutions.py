@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import pairs
@@ -19,11 +18,12 @@ from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .images import classes
 from .kernel import Access, Body, Kernel, Window
-from .staging import channels_last
+from .narrow import along_rows, rows_nest, rows_tiling
+from .staging import turned
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
-from .windows import Space, reads_windows, window_tiling
+from .windows import Operand, Space, reads_windows, window_tiling
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -35,16 +35,6 @@ SMALL_IMAGE = 8
 CLASHING = 512
 
 
-@dataclass(slots=True)
-class Operand:
-    """A buffer and how it is walked: along the axes of the space, and along the summed axes."""
-
-    buffer: int
-    offset: int
-    strides: list[int]
-    summed: list[int]
-
-
 def lower_convolution(lowering: Lowering, group: Group) -> None:
     """Add the kernels of a convolution or one of its gradients, with what follows it."""
     item = group.anchor
@@ -52,7 +42,11 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
     if item.kind == "convolution_weight_grad":
         _weight_grad(lowering, group, item)
         return
-    with channels_last(lowering, group):
+    if along_rows(lowering, item):
+        with turned(lowering, group, -1):
+            _nest(lowering, group, item, *rows_nest(lowering, item), packed=False)
+        return
+    with turned(lowering, group, 1):
         (_forward if item.kind == "convolution" else _input_grad)(lowering, group, item)
 
 
@@ -304,6 +298,8 @@ def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand
     extents = tuple(space.extents)
     last = len(extents) - 1
     plan = window_tiling(lowering.tiles.registers(), lanes, space, packed) if space.windows else None
+    if not packed and item.kind != "convolution_weight_grad":
+        plan = rows_tiling(lowering.tiles.registers(), lanes, space)
     plan = plan or tiling(
         lowering.tiles.registers(), lanes, extents[:-1], extents[-1], tuple(space.summed), chain,
         free=_free_axes(item, space, a), fixed=space.fixed, itemsize=item.dtype.itemsize,

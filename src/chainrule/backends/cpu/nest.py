@@ -207,7 +207,9 @@ class Nest:
         self._rows(point, None, None, column, masks, extents, written)
 
     def _chain(self, offsets: list[int], masks: list[str | None], along: int, extents: list[int]) -> _Chain:
-        return _Chain(self, offsets, masks, along)
+        places = itertools.product(*(range(n) for n in extents))
+        others = [sum(index * self._static(1, axis) for axis, index in enumerate(place)) for place in places]
+        return _Chain(self, offsets, masks, along, others)
 
     def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
         """Ask for what the epilogue will read and write before the chain, which takes as long as memory does."""
@@ -448,7 +450,9 @@ class _Blocks:
 class _Chain:
     """The multiply-adds of one chain on one tile."""
 
-    def __init__(self, nest: Nest, offsets: list[int], masks: list[str | None], along: int):
+    def __init__(self, nest: Nest, offsets: list[int], masks: list[str | None], along: int, others: Sequence[int] = ()):
+        """`offsets` and `others`: where a and b lie for each place of the tile."""
+        self.others = others
         self.nest = nest
         self.offsets = offsets
         self.masks = masks
@@ -487,19 +491,25 @@ class _Chain:
         """One term for every output of the tile."""
         nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
         builder = f.builder(lanes)
-        vectors = []
-        for column, mask in zip(columns, self.masks):
-            vectors.append(f.load(column, nest.dtype, 1, lanes, None if nest.tiling.packed else mask))
+        vectors_at: dict[int, list[Value]] = {}
+        broadcasts: dict[int, Value] = {}
         result = []
-        for i, offset in enumerate(self.offsets):
+        for i, (offset, other) in enumerate(zip(self.offsets, self.others)):
+            vectors = vectors_at.get(other)
+            if vectors is None:
+                vectors = vectors_at[other] = []
+                for column, mask in zip(columns, self.masks):
+                    there = f.advance(column, nest.dtype, other)
+                    vectors.append(f.load(there, nest.dtype, 1, lanes, None if nest.tiling.packed else mask))
             here = f.advance(a, nest.dtype, offset)
-            if not self.along:
+            broadcast = broadcasts.get(offset)
+            if broadcast is None and not self.along:
                 scalar = f.let(f"load {nest.element}, ptr {here}")
-                broadcast = Value(f.splat(scalar, nest.element, lanes), nest.dtype)
+                broadcast = broadcasts[offset] = Value(f.splat(scalar, nest.element, lanes), nest.dtype)
             for j, vector in enumerate(vectors):
                 left = (
                     broadcast
-                    if not self.along
+                    if broadcast is not None
                     else f.load(f.advance(here, nest.dtype, j * lanes), nest.dtype, 1, lanes, self.masks[j])
                 )
                 result.append(self._multiply_add(builder, left, vector, totals[i * len(vectors) + j]))
