@@ -120,8 +120,17 @@ def attention(causal: bool, m: int, n: int, dtype=np.float32):
     return [y, *(emit("fused_attention_grad", q, k, v, y, kept, c, attributes=(causal, 0.25, i)) for i in range(3))]
 
 
+def few_channels():
+    """Convolutions with one or two results at each position, forwards and backwards, one of them with long sums."""
+    x, w, wide = node(2, 70, 9, 19), node(2, 70, 3, 3), node(70, 1, 3, 3)
+    form = ((1, 1), (1, 1), (1, 0), (1, 1), 1)
+    y = emit("relu", emit("convolution", x, w, attributes=form))
+    return [y, emit("convolution_input_grad", x, wide, attributes=(*form, (9, 20)))]
+
+
 GRAPHS = {
     "images": images,
+    "few channels": few_channels,
     "depthwise": lambda: depthwise(2, 1, 1),
     "depthwise stride": lambda: depthwise(2, 2, 1),
     "depthwise float64": lambda: depthwise(3, 1, 2, np.float64),

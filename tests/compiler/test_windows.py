@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import chainrule as cr
 from chainrule import runtime
 from chainrule.backends import interpreter
 from chainrule.backends.cpu import toolchain
@@ -120,3 +121,30 @@ def test_long_sums_are_those_of_the_general_nest() -> None:
         assert not any(has_windows(kernel) for kernel in plan_kernels(outputs[:2]))
         for got, want in zip(run(outputs), interpreter.run(outputs)):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-11 * np.abs(want).max())
+
+
+def test_a_gradient_in_parts_is_written_over_the_state_it_replaces() -> None:
+    """With a stride every remainder of the positions has a kernel; all of them write where the old value was."""
+    random = np.random.default_rng(5)
+    w, g, old = (cr.asarray(random.normal(size=s).astype(np.float32)) for s in ((16, 8, 3, 3), (2, 5, 5, 16), (8,)))
+    state = cr.asarray(np.zeros((2, 9, 9, 8), np.float32))
+
+    def gradient(w, g):
+        image = g.permute(0, 3, 1, 2)
+        pull = cr.vjp(lambda x: cr.functional.conv2d(x, w, None, 2, 1), cr.zeros((2, 8, 9, 9)))[1]
+        return pull(image)[0].permute(0, 2, 3, 1)
+
+    def replace(w, g):
+        state[...] = gradient(w, g)
+
+    def scale(w, g, old):
+        state[...] = gradient(w, g) * old + state
+
+    labels = [kernel.label for kernel in cr.explain(cr.compile(replace), w, g).kernels]
+    assert labels.count("convolution_input_grad") == 4
+    assert "copy" not in labels
+    want = gradient(w, g).numpy()
+    cr.compile(replace)(w, g)
+    np.testing.assert_allclose(state.numpy(), want, rtol=1e-5, atol=1e-5)
+    cr.compile(scale)(w, g, old)
+    np.testing.assert_allclose(state.numpy(), want * old.numpy() + want, rtol=1e-4, atol=1e-5)

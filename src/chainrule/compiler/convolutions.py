@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import pairs
@@ -20,11 +19,12 @@ from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .images import classes, minimal
 from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling, Window
-from .staging import channels_last
+from .narrow import along_rows, rows_nest, rows_tiling
+from .staging import turned
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
-from .windows import Space, reads_windows, window_tiling
+from .windows import Operand, Space, reads_windows, window_tiling
 from .winograd import forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
 
 if TYPE_CHECKING:
@@ -37,16 +37,6 @@ SMALL_IMAGE = 8
 CLASHING = 512
 
 
-@dataclass(slots=True)
-class Operand:
-    """A buffer and how it is walked: along the axes of the space, and along the summed axes."""
-
-    buffer: int
-    offset: int
-    strides: list[int]
-    summed: list[int]
-
-
 def lower_convolution(lowering: Lowering, group: Group) -> None:
     """Add the kernels of a convolution or one of its gradients, with what follows it."""
     item = group.anchor
@@ -56,8 +46,12 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
         few = minimal(item.kind, item.op, item.shape[1:], shape, item.inputs[0].dtype)
         (_minimal_weight_grad if few else _weight_grad)(lowering, group, item)
         return
+    if along_rows(lowering, item):
+        with turned(lowering, group, -1):
+            _nest(lowering, group, item, *rows_nest(lowering, item), packed=False)
+        return
     few = minimal(item.kind, item.op, shape, item.shape, item.inputs[0].dtype)
-    with channels_last(lowering, group):
+    with turned(lowering, group, 1):
         lower = _minimal if few else _forward if item.kind == "convolution" else _input_grad
         lower(lowering, group, item)
 
@@ -345,6 +339,8 @@ def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
     chain = contraction_chain(tuple(space.summed))
     plan = window_tiling(lowering.tiles.registers(), lanes, space, packed) if space.windows else None
+    if not packed and item.kind != "convolution_weight_grad":
+        plan = rows_tiling(lowering.tiles.registers(), lanes, space)
     plan = plan or tiling(
         lowering.tiles.registers(), lanes, tuple(space.extents[:-1]), space.extents[-1], tuple(space.summed), chain,
         free=_free_axes(item, space, a), fixed=space.fixed, itemsize=item.dtype.itemsize,

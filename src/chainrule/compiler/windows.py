@@ -38,6 +38,16 @@ def reads_windows(name: str, op: Any, a: Sequence[int], b: Sequence[int], kernel
 
 
 @dataclass(slots=True)
+class Operand:
+    """A buffer and how it is walked: along the axes of the space, and along the summed axes."""
+
+    buffer: int
+    offset: int
+    strides: list[int]
+    summed: list[int]
+
+
+@dataclass(slots=True)
 class Space:
     """The axes of a nest: extents, the axis of the result that each walks, and by which step and from where."""
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ...compiler.kernel import SHORT_CHAIN, TRANSCENDENTAL, Body, Tiling
 from ..base import Value
@@ -214,7 +214,9 @@ class Nest:
         self._rows(point, None, None, column, masks, extents, written)
 
     def _chain(self, offsets: list[int], masks: list[str | None], along: int, extents: list[int]) -> _Chain:
-        return _Chain(self, offsets, masks, along)
+        places = itertools.product(*(range(n) for n in extents))
+        others = [sum(index * self._static(1, axis) for axis, index in enumerate(place)) for place in places]
+        return _Chain(self, offsets, masks, along, others)
 
     def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
         """Ask for what the epilogue will read and write before the chain, which takes as long as memory does."""
@@ -474,7 +476,9 @@ class _Blocks:
 class _Chain:
     """The multiply-adds of one chain on one tile."""
 
-    def __init__(self, nest: Nest, offsets: list[int], masks: list[str | None], along: int):
+    def __init__(self, nest: Nest, offsets: list[int], masks: list[str | None], along: int, others: Sequence[int] = ()):
+        """`offsets` and `others`: where a and b lie for each place of the tile."""
+        self.others = others
         self.nest = nest
         self.offsets = offsets
         self.masks = masks
@@ -503,14 +507,14 @@ class _Chain:
                 sums: Sequence[str] = loop.values
                 for n, terms in enumerate(zip(*vectors)):
                     here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), f.add(loop.index, n)))
-                    sums = self._terms(here, terms, sums)
+                    sums = self._terms(here, _everywhere(terms), sums)
                 loop.next = sums
             first, totals = whole, loop.values
         with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as rest:
             here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), rest.index))
             starts = [f.advance(column, nest.dtype, rest.index) for column in columns]
             gathered = [f.load(p, nest.dtype, apart, lanes, mask) for p, mask in zip(starts, self.masks)]
-            rest.next = self._terms(here, gathered, rest.values)
+            rest.next = self._terms(here, _everywhere(gathered), rest.values)
         return rest.values
 
     def _axis(self, number: int, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
@@ -541,25 +545,34 @@ class _Chain:
     def _step(self, a: str, columns: list[str], totals: list[str]) -> list[str]:
         """One term for every output of the tile."""
         nest, f = self.nest, self.nest.f
-        vectors = []
-        for column, mask in zip(columns, self.masks):
-            vectors.append(f.load(column, nest.dtype, 1, nest.lanes, None if nest.tiling.packed else mask))
+        loaded: dict[int, list[Value]] = {}
+
+        def vectors(other: int) -> list[Value]:
+            if other not in loaded:
+                places = [f.advance(column, nest.dtype, other) for column in columns]
+                masks = [None if nest.tiling.packed else mask for mask in self.masks]
+                loaded[other] = [f.load(p, nest.dtype, 1, nest.lanes, mask) for p, mask in zip(places, masks)]
+            return loaded[other]
+
         return self._terms(a, vectors, totals)
 
-    def _terms(self, a: str, vectors: Sequence[Value], totals: Sequence[str]) -> list[str]:
-        """One term for every output of the tile, given the vectors of b."""
+    def _terms(self, a: str, vectors_of: Callable[[int], Sequence[Value]], totals: Sequence[str]) -> list[str]:
+        """One term for every output of the tile; `vectors_of` gives those of b at an offset."""
         nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
         builder = f.builder(lanes)
+        broadcasts: dict[int, Value] = {}
         result = []
-        for i, offset in enumerate(self.offsets):
+        for i, (offset, other) in enumerate(zip(self.offsets, self.others)):
+            vectors = vectors_of(other)
             here = f.advance(a, nest.dtype, offset)
-            if not self.along:
+            broadcast = broadcasts.get(offset)
+            if broadcast is None and not self.along:
                 scalar = f.let(f"load {nest.element}, ptr {here}")
-                broadcast = Value(f.splat(scalar, nest.element, lanes), nest.dtype)
+                broadcast = broadcasts[offset] = Value(f.splat(scalar, nest.element, lanes), nest.dtype)
             for j, vector in enumerate(vectors):
                 left = (
                     broadcast
-                    if not self.along
+                    if broadcast is not None
                     else f.load(f.advance(here, nest.dtype, j * lanes), nest.dtype, 1, lanes, self.masks[j])
                 )
                 result.append(self._multiply_add(builder, left, vector, totals[i * len(vectors) + j]))
@@ -572,6 +585,11 @@ class _Chain:
         if self.nest.dtype.kind == "f":
             return builder.fma(a, b, c).ref
         return builder.add(builder.mul(a, b), c).ref
+
+
+def _everywhere(vectors: Sequence[Value]) -> Callable[[int], Sequence[Value]]:
+    """The same vectors at every offset."""
+    return lambda _: vectors
 
 
 def emit_nest(f: Function) -> None:
