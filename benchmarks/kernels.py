@@ -3,8 +3,9 @@
 Attainable is the lower of the measured peak of fused multiply-adds times the share of vector lanes that the shape can
 use, and the measured bandwidth times the operations a byte. Bandwidth is that of operands of the same size, so of the
 memory that they live in. Memory-bound kernels count the bytes that they have to read and write and are compared with
-a copy of the same size; what they compute (the exponentials of softmax) is not counted. Operands and results of
-convolutions are in the user's layout, NCHW: what it costs to bring them into another one is inside. Each
+a copy of the same size; what they compute (the exponentials of softmax) is not counted. Images, results of convolutions
+and their gradients have their channels last, as between the layers of a program, written by `permute` around the
+public function; the group "images" has them in the user's layout, NCHW, with the conversions inside. Each
 kernel is a compiled function whose result is written over one that exists already, many of them to one native call.
 Results are compared with PyTorch's where it is installed.
 """
