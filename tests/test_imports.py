@@ -13,7 +13,7 @@ ROOT = Path(chainrule.__file__).parent
 
 #: the rooms and files of the package, the lowest first: each imports only what stands in a row above its own
 ORDER = """
-errors order
+collector errors order
 config dtypes shapes tree
 graph checkpoint_policies threads
 ops
@@ -34,8 +34,9 @@ recipes
 cli
 """.strip().splitlines()
 LEVELS = {part: level for level, row in enumerate(ORDER) for part in row.split()}
-#: what may be imported although it stands higher: the base of every part, and the loop language that backends emit
-SEAMS = {("backends", "base"), ("compiler", "kernel")}
+#: what may be imported although it stands higher: the base of every part, and the language that backends emit, which is
+#: loops and the shapes of kernels of attention
+SEAMS = {("backends", "base"), ("compiler", "attention"), ("compiler", "kernel")}
 #: modules that load parts of the package late on purpose: the command and the recipes (to answer at once), and the
 #: evaluation (to need llvmlite only when something is evaluated)
 EDGE = ("cli", "recipes", "runtime")

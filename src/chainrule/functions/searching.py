@@ -260,6 +260,7 @@ def topk(
 
     Raises: ShapeError for more elements than there are, or an axis out of range.
     Example:
+        >>> import chainrule as cr
         >>> cr.topk(cr.tensor([3.0, 1.0, 5.0, 3.0]), 2).indices
         tensor([2, 0])
     """

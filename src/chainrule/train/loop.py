@@ -16,7 +16,9 @@ from ..data.storage import write_atomically
 from ..errors import RunError
 from ..functions import tensor
 from ..gradmode import no_grad
+from ..objectives import Categorical
 from ..ops.base import misuse
+from .metrics import calibration
 from .report import report_page
 
 #: rows of one prediction call; more rows are predicted in pieces
@@ -30,13 +32,15 @@ class History:
     """What a training run recorded.
 
     Attributes: ``records``, one dict an epoch (``epoch`` from 1, ``train_loss``, ``validation_...``);
-    ``best_epoch``, whose weights the model has; ``stopped_early``; ``seconds`` in the loop.
+    ``best_epoch``, whose weights the model has; ``stopped_early``; ``seconds`` in the loop; ``calibration`` on
+    the validation data (see `metrics.calibration`), where the objective is `Categorical`.
     """
 
     records: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     stopped_early: bool = False
     seconds: float = 0.0
+    calibration: list[dict[str, float]] = field(default_factory=list)
 
     def series(self, name: str) -> list[float]:
         """The values of one quantity over the epochs that have it."""
@@ -44,6 +48,8 @@ class History:
 
     def report(self, path: str | os.PathLike = "report.html", title: str = "Training run") -> Path:
         """Write one HTML file with the learning curves and a table of the epochs, the best one marked.
+
+        Classifiers with validation data have their calibration in it: how often they are right when so sure.
 
         Args:
             path: the file; one that exists is replaced.
@@ -57,7 +63,7 @@ class History:
         """
         if not self.records:
             raise misuse("report: the run has no epochs to show")
-        page = report_page(self.records, self.best_epoch, self.stopped_early, self.seconds, title)
+        page = report_page(self.records, self.best_epoch, self.stopped_early, self.seconds, self.calibration, title)
         write_atomically(Path(path), page)
         return Path(path)
 
@@ -212,6 +218,8 @@ def fit(
     else:
         history.best_epoch = len(history.records)
     history.seconds = time.perf_counter() - start
+    if best is not None and validation is not None and isinstance(objective, Categorical):
+        history.calibration = calibration(predict(model, validation[0]), np.asarray(validation[1]))
     return history
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 HALF_LOG_2_PI = 0.9189385332046727
@@ -24,6 +26,36 @@ def classification_metrics(logits: np.ndarray, labels: np.ndarray) -> dict[str, 
     accuracy = (log_probabilities.argmax(axis=1) == labels).mean()
     nll = -log_probabilities[np.arange(len(labels)), labels].mean()
     return {"accuracy": float(accuracy), "nll": float(nll)}
+
+
+def calibration(logits: np.ndarray, labels: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """How often predictions of about one confidence are right, for each of `bins` equal parts of [0, 1] that has rows.
+
+    Args:
+        logits: (rows, classes). labels: (rows,) class indices.
+    Returns:
+        By confidence, which is the probability of the likeliest class: its mean in the bin, the share of rows whose
+        class it is (`accuracy`), and the number of rows (`count`).
+    Reference:
+        Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, ICML 2017.
+    """
+    log_probabilities = log_softmax(logits)
+    confidence = np.exp(log_probabilities.max(axis=1))
+    right = log_probabilities.argmax(axis=1) == labels
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    found = []
+    for number in range(bins):
+        rows = place == number
+        if rows.any():
+            part = {"confidence": confidence[rows].mean(), "accuracy": right[rows].mean(), "count": rows.sum()}
+            found.append({name: float(value) for name, value in part.items()})
+    return found
+
+
+def calibration_error(found: Sequence[Mapping[str, float]]) -> float:
+    """The mean distance between confidence and accuracy over all rows of a `calibration`."""
+    total = sum(part["count"] for part in found)
+    return sum(part["count"] * abs(part["confidence"] - part["accuracy"]) for part in found) / total
 
 
 def regression_metrics(mean: np.ndarray, deviation: np.ndarray, values: np.ndarray) -> dict[str, float]:

@@ -95,6 +95,20 @@ def training_curves(
     return png(figure)
 
 
+def calibration_diagram(found: Sequence[Mapping[str, float]], title: str) -> bytes:
+    """Accuracy against confidence, the areas of the points by their number of rows, as a PNG file."""
+    figure, (axes,) = new_figure(4.6, 4.6)
+    total = sum(part["count"] for part in found)
+    x, y = ([part[name] for part in found] for name in ("confidence", "accuracy"))
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle="--", linewidth=1.0)
+    axes.plot(x, y, color=COLOURS[0], linewidth=1.2)
+    axes.scatter(x, y, s=[15 + 250 * part["count"] / total for part in found], color=COLOURS[0])
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(-0.02, 1.05)
+    style(axes, title, "confidence", "accuracy")
+    return png(figure)
+
+
 def learning_curves(
     curves: Mapping[str, Sequence[float]],
     *,

@@ -7,7 +7,8 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
-from .plots import learning_curves
+from .metrics import calibration_error
+from .plots import calibration_diagram, learning_curves
 
 #: rows of the table of epochs; of longer runs it shows evenly spaced ones, the best and the last
 TABLE_ROWS = 50
@@ -30,17 +31,26 @@ img {{ max-width: 100%; display: block; }}
 """
 
 
+def _embedded(image: bytes, title: str) -> str:
+    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{base64.b64encode(image).decode()}">'
+
+
 def _picture(curves: Mapping[str, Sequence[float]], title: str) -> str:
     """An image of curves of one kind, as part of the page."""
     positive = all(value > 0 for values in curves.values() for value in values)
     image = learning_curves(curves, title=title, xlabel="epoch", ylabel=title.lower(), logarithmic=positive)
-    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{base64.b64encode(image).decode()}">'
+    return _embedded(image, title)
 
 
 def report_page(
-    records: Sequence[Mapping[str, float]], best_epoch: int, stopped_early: bool, seconds: float, title: str
+    records: Sequence[Mapping[str, float]],
+    best_epoch: int,
+    stopped_early: bool,
+    seconds: float,
+    calibration: Sequence[Mapping[str, float]],
+    title: str,
 ) -> str:
-    """The page's text: losses in one picture, each other quantity in one of its own, and a table of epochs."""
+    """The page's text: losses in one picture, each other quantity in one of its own, calibration, a table of epochs."""
     names = list(dict.fromkeys(name for record in records for name in record if name != "epoch"))
     series = {name: [record[name] for record in records if name in record] for name in names}
     groups: dict[str, dict[str, Sequence[float]]] = {}
@@ -51,6 +61,10 @@ def report_page(
     summary = f"{len(records)} epochs in {seconds:.1f} s; the weights are those of epoch {best_epoch}"
     if stopped_early:
         summary += ", after which the validation loss became no smaller, and training stopped"
+    pictures = [_picture(curves, label) for label, curves in groups.items()]
+    if calibration:
+        summary += f"; calibration error on validation data {calibration_error(calibration):.3f}"
+        pictures.append(_embedded(calibration_diagram(calibration, "Calibration"), "Calibration"))
     every = max(1, math.ceil(len(records) / TABLE_ROWS))
     rows = []
     for number, record in enumerate(records, 1):
@@ -60,8 +74,7 @@ def report_page(
             start = '<tr class="best">' if number == best_epoch else "<tr>"
             rows.append(f"{start}{''.join(cells)}</tr>")
     heads = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in ["epoch", *names])
-    pictures = "\n".join(_picture(curves, label) for label, curves in groups.items())
     return _PAGE.format(
-        title=html.escape(title), summary=html.escape(summary) + ".", pictures=pictures, heads=heads,
+        title=html.escape(title), summary=html.escape(summary) + ".", pictures="\n".join(pictures), heads=heads,
         rows="\n".join(rows),
     )  # fmt: skip
