@@ -15,7 +15,18 @@ from chainrule.graph.node import topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
 
-SHAPES = [(1, 16, 2), (1, 19, 65), (2, 33, 16), (3, 99, 40), (4, 41, 7), (1, 1100, 70), (2, 5, 30), (5, 64, 48)]
+SHAPES = [
+    (1, 16, 2),
+    (1, 19, 65),
+    (2, 33, 16),
+    (3, 99, 40),
+    (4, 41, 7),
+    (1, 1100, 70),
+    (2, 5, 30),
+    (5, 64, 48),
+    (3, 512, 40),
+    (8, 75, 33),
+]
 
 
 def kernels(m: int, k: int, n: int):

@@ -20,7 +20,7 @@ LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 
 #: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
 #: rows on the left, if its columns are so long at least
-FEW_ROWS, LONG_COLUMN = 4, 16
+FEW_ROWS, LONG_COLUMN = 8, 16
 
 
 def lower_product(lowering: Lowering, group: Group) -> None:
