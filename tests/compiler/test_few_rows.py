@@ -9,8 +9,10 @@ import pytest
 import chainrule as cr
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler import products
 from chainrule.compiler.kernel import Tiling
 from chainrule.compiler.plan import make_plan
+from chainrule.compiler.tiling import tiling
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
@@ -71,3 +73,28 @@ def test_few_rows_copy_nothing():
     assert isinstance(few[0].static, Tiling) and few[0].static.across
     assert [kernel.kind for kernel in many] == ["pack", "contract"]
     assert [kernel.kind for kernel in kernels(1, 8, 40)] == ["pack", "contract"]
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["loop", "once"])
+def test_a_loop_copies_what_stays_the_same_before_it(monkeypatch, inside):
+    found = []
+
+    def recorded(*arguments, **options):
+        found.append(options["across"])
+        return tiling(*arguments, **options)
+
+    monkeypatch.setattr(products, "tiling", recorded)
+    generator = np.random.default_rng(0)
+    w, h, xs = (generator.normal(size=s).astype(np.float32) for s in ((24, 24), (1, 24), (5, 1, 24)))
+
+    def loop(w, h, xs):
+        return cr.scan(lambda h, x: (cr.tanh(h @ w.T + x), None), h, xs)[0]
+
+    def once(w, h, xs):
+        return cr.tanh(h @ w.T + xs[0])
+
+    got = cr.compile(loop if inside else once)(*map(cr.asarray, (w, h, xs))).numpy()
+    for x in xs if inside else xs[:1]:
+        h = np.tanh(h @ w.T + x)
+    np.testing.assert_allclose(got, h, rtol=1e-4, atol=1e-5)
+    assert found == [not inside]

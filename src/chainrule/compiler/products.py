@@ -44,9 +44,9 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
     bodies = Bodies(lowering, item.shape, [k, k, contraction_block(k)])
     vectors = -(-n // lanes)
-    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN
-    packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
     source, offset_b, step = lowering.buffer(view_b.base).number, view_b.offset, 1
+    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN and not lowering.stays(source)
+    packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
         offset_b, b_k, step = 0, lanes, k * lanes
