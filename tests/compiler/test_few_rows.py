@@ -12,7 +12,7 @@ from chainrule.backends.cpu.contract import CpuTiles
 from chainrule.compiler import products
 from chainrule.compiler.kernel import Tiling
 from chainrule.compiler.plan import make_plan
-from chainrule.compiler.tiling import tiling
+from chainrule.compiler.tiling import tile_and_panels, tiling
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
@@ -98,3 +98,10 @@ def test_a_loop_copies_what_stays_the_same_before_it(monkeypatch, inside):
         h = np.tanh(h @ w.T + x)
     np.testing.assert_allclose(got, h, rtol=1e-4, atol=1e-5)
     assert found == [not inside]
+
+
+def test_one_row_has_wide_panels_of_rows_that_are_contiguous():
+    one = {packed: tile_and_panels(32, 16, (1,), (0,), 512, 256, False, packed) for packed in (False, True)}
+    assert one == {False: ((1,), (16, 16)), True: ((1,), (8, 8, 8, 8))}
+    tile, panels = tile_and_panels(32, 16, (128,), (0,), 512, 256, False)
+    assert tile[0] * max(panels) >= 16 and max(panels) <= 4
