@@ -9,13 +9,26 @@ import pytest
 import chainrule as cr
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler import products
 from chainrule.compiler.kernel import Tiling
 from chainrule.compiler.plan import make_plan
+from chainrule.compiler.tiling import tile_and_panels, tiling
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
 
-SHAPES = [(1, 16, 2), (1, 19, 65), (2, 33, 16), (3, 99, 40), (4, 41, 7), (1, 1100, 70), (2, 5, 30), (5, 64, 48)]
+SHAPES = [
+    (1, 16, 2),
+    (1, 19, 65),
+    (2, 33, 16),
+    (3, 99, 40),
+    (4, 41, 7),
+    (1, 1100, 70),
+    (2, 5, 30),
+    (5, 64, 48),
+    (3, 512, 40),
+    (8, 75, 33),
+]
 
 
 def kernels(m: int, k: int, n: int):
@@ -60,3 +73,35 @@ def test_few_rows_copy_nothing():
     assert isinstance(few[0].static, Tiling) and few[0].static.across
     assert [kernel.kind for kernel in many] == ["pack", "contract"]
     assert [kernel.kind for kernel in kernels(1, 8, 40)] == ["pack", "contract"]
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["loop", "once"])
+def test_a_loop_copies_what_stays_the_same_before_it(monkeypatch, inside):
+    found = []
+
+    def recorded(*arguments, **options):
+        found.append(options["across"])
+        return tiling(*arguments, **options)
+
+    monkeypatch.setattr(products, "tiling", recorded)
+    generator = np.random.default_rng(0)
+    w, h, xs = (generator.normal(size=s).astype(np.float32) for s in ((24, 24), (1, 24), (5, 1, 24)))
+
+    def loop(w, h, xs):
+        return cr.scan(lambda h, x: (cr.tanh(h @ w.T + x), None), h, xs)[0]
+
+    def once(w, h, xs):
+        return cr.tanh(h @ w.T + xs[0])
+
+    got = cr.compile(loop if inside else once)(*map(cr.asarray, (w, h, xs))).numpy()
+    for x in xs if inside else xs[:1]:
+        h = np.tanh(h @ w.T + x)
+    np.testing.assert_allclose(got, h, rtol=1e-4, atol=1e-5)
+    assert found == [not inside]
+
+
+def test_one_row_has_wide_panels_of_rows_that_are_contiguous():
+    one = {packed: tile_and_panels(32, 16, (1,), (0,), 512, 256, False, packed) for packed in (False, True)}
+    assert one == {False: ((1,), (16, 16)), True: ((1,), (8, 8, 8, 8))}
+    tile, panels = tile_and_panels(32, 16, (128,), (0,), 512, 256, False)
+    assert tile[0] * max(panels) >= 16 and max(panels) <= 4

@@ -336,6 +336,10 @@ class Lowering:
             return
         self.write(x, x.shape, self.buffer(item), 0, contiguous(x.shape), label="reshape")
 
+    def stays(self, source: int) -> bool:
+        """Whether a buffer is read again and again with the same contents: by the iterations of a loop."""
+        return False
+
     def pack(self, dtype: DType, source: int, *rest: Any) -> int:
         """The buffer of a right operand in panels of vectors (see `pack_operand`)."""
         return pack_operand(self, dtype, source, *rest)

@@ -20,7 +20,7 @@ LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 
 #: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
 #: rows on the left, if its columns are so long at least
-FEW_ROWS, LONG_COLUMN = 4, 16
+FEW_ROWS, LONG_COLUMN = 8, 16
 
 
 def lower_product(lowering: Lowering, group: Group) -> None:
@@ -44,9 +44,9 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
     bodies = Bodies(lowering, item.shape, [k, k, contraction_block(k)])
     vectors = -(-n // lanes)
-    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN
-    packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
     source, offset_b, step = lowering.buffer(view_b.base).number, view_b.offset, 1
+    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN and not lowering.stays(source)
+    packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
         offset_b, b_k, step = 0, lanes, k * lanes

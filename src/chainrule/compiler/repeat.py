@@ -86,9 +86,13 @@ class Body(Lowering):
         self.constant = constant  # numbers of the buffers that stay the same
         super().__init__(graph, around.tiles, around.baked, around, given, buffers)
 
+    def stays(self, source: int) -> bool:
+        """Whether a buffer is the same in all iterations."""
+        return source in self.constant
+
     def pack(self, dtype: DType, source: int, *rest: Any) -> int:
         """What stays the same is packed before the loop."""
-        return self.around.pack(dtype, source, *rest) if source in self.constant else super().pack(dtype, source, *rest)
+        return self.around.pack(dtype, source, *rest) if self.stays(source) else super().pack(dtype, source, *rest)
 
 
 def lower_loop(outside: Lowering, group: Group) -> None:

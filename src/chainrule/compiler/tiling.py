@@ -22,6 +22,8 @@ SMALL_BATCH, EXAMPLE_BATCH, EXAMPLE_TERMS = 16, 128, 256
 SHORT_TILE = 16
 #: widths of panels, in vectors; wide ones are for tiles of one row, whose b is read once: long runs of each of its rows
 WIDTHS = (4, 3, 2, 1, 8, 6, 16)
+#: vectors of a panel of packed columns at most
+MOST_STREAMS = 8
 
 #: vectors of a panel whose columns are transposed in registers: two chains hide one another's latency
 ACROSS_WIDTH = 2
@@ -29,16 +31,26 @@ ACROSS_WIDTH = 2
 
 @lru_cache(maxsize=4096)
 def tile_and_panels(
-    registers: int, lanes: int, extents: tuple[int, ...], free: tuple[int, ...], columns: int, terms: int, along: bool
+    registers: int,
+    lanes: int,
+    extents: tuple[int, ...],
+    free: tuple[int, ...],
+    columns: int,
+    terms: int,
+    along: bool,
+    packed: bool = False,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The register tile over axes with `extents`, of which those in `free` may take part, and the panels of columns.
 
     Estimated cycles decide: two multiply-adds and two loads a cycle, at least 4 cycles for a chain's next link, and a
-    fixed price for each tile. `along`: a is loaded as vectors, not broadcast.
+    fixed price for each tile. `along`: a is loaded as vectors, not broadcast. `packed`: the vectors of a panel are
+    as many streams, which drive one another out of a cache where they are many.
     """
     vectors = -(-columns // lanes)
     best: tuple[float, tuple[int, ...], tuple[int, ...]] | None = None
     for width in WIDTHS:
+        if packed and width > MOST_STREAMS:
+            continue
         if width > vectors and width != min(w for w in WIDTHS if w >= min(vectors, 4)):
             continue
         panels = split_panels(vectors, width)
@@ -158,7 +170,7 @@ def tiling(
         tile = tuple(extent if axis in free else 1 for axis, extent in enumerate(extents))
         panels = split_panels(-(-columns // lanes), ACROSS_WIDTH)
     else:
-        tile, panels = tile_and_panels(registers, lanes, extents, free, columns, priced, along)
+        tile, panels = tile_and_panels(registers, lanes, extents, free, columns, priced, along, packed)
     first, chunk = chain
     blocks = "one"
     if math.prod(reduced[:first]) > 1 or chunk < reduced[first]:

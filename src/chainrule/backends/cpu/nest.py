@@ -34,6 +34,10 @@ UNROLLED = 8
 LIGHT = 192
 #: terms of a chain from which on it pays to fetch what the epilogue needs beforehand
 LEAST_TERMS = 64
+#: sums of a tile for which columns of b are read a whole line at a time: loading them is all the work there is
+FEW_SUMS = 4
+#: bytes after which addresses share lines of the first-level cache, and how many of them it holds at least
+CACHE_WAY, MOST_WAYS = 4096, 8
 
 
 class Nest:
@@ -495,7 +499,10 @@ class _Chain:
         nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
         first, last = span
         axis, apart = nest.summed[0], nest._static(1, nest.axis_n)
-        for size in (LINE // nest.dtype.itemsize, PIECE // nest.dtype.itemsize):
+        stride = apart * nest.dtype.itemsize
+        crowded = len(columns) * lanes * math.gcd(stride, CACHE_WAY) > MOST_WAYS * CACHE_WAY
+        sizes = (LINE, PIECE) if crowded or len(totals) <= FEW_SUMS else (PIECE,)
+        for size in (bytes_ // nest.dtype.itemsize for bytes_ in sizes):
             whole = whole_vectors(f, first, last, size)
             with f.loop(first, whole, size, [(nest.vector, total) for total in totals]) as loop:
                 vectors = []
