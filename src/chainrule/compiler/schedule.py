@@ -369,8 +369,8 @@ class Schedule:
         rows = self._common_rows(joined)
         if rows < 2 or self._rows_at_once(joined) * self._chain_bytes(joined) > step.rows * LARGE_CHAIN_BYTES:
             return False
-        for other in joined:
-            _coarsen(other, other.rows // rows)
+        for inside in joined:
+            _coarsen(inside, inside.rows // rows)
         first.rows = rows
         for other in involved[1:]:
             first.steps += other.steps
