@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..ops.fused_attention import QUERIES, keeps_all
-from .attention import RESULTS, Attention, operand_shapes
+from .attention import RESULTS, operand_shapes
 from .elements import Bodies
-from .kernel import Access, Body, Kernel
+from .kernel import Access, Attention, Body, Kernel
 from .views import collapse, contiguous
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
-from .attention import Attention, operand_shapes
+from .attention import operand_shapes
 from .attention_lowering import lower_attention
 from .blocks import in_blocks
 from .canonical import CONVOLUTIONS, Canonical, Item
@@ -17,7 +17,7 @@ from .convolutions import lower_convolution
 from .elements import Bodies
 from .folding import lower_fold
 from .grouping import Group, Grouping
-from .kernel import FIRST_BUFFER, Access, Body, Kernel, Tiles, has_partial_sums, summed_extents
+from .kernel import FIRST_BUFFER, Access, Attention, Body, Kernel, Tiles, has_partial_sums, summed_extents
 from .products import lower_generic_product, lower_product, pack_operand
 from .recompute import recompute_late
 from .reductions import lower_reduction
