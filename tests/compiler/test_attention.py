@@ -10,6 +10,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.compiler.attention import KINDS, attention_flops, operand_shapes
+from chainrule.compiler.schedule import SEQUENCES
 
 ATTEND = cr.functional.scaled_dot_product_attention
 
@@ -217,3 +218,26 @@ def test_the_kernels_are_known_to_the_scheduler():
     assert {kernel.kind for kernel in plan.kernels} == KINDS
     tasks = [task for region in plan.regions for task in region.tasks]
     assert len(tasks) == 1 and tasks[0].chunk < 8  # head by head forwards and backwards, while it is in cache
+
+
+@pytest.mark.parametrize("batch", [16, 15])
+def test_sequences_pass_through_products_and_attention_while_they_are_in_cache(batch):
+    """A row of the products is a position, one of attention a sequence: in a task of both, rows are sequences."""
+    x, w, o = values(batch * 32, 24), values(24, 72, seed=1), values(24, 24, seed=2)
+
+    def block(x, w, o):
+        projected = x @ w
+        parts = (projected[:, 24 * n : 24 * n + 24].reshape((batch, 32, 2, 12)).permute(0, 2, 1, 3) for n in range(3))
+        y = ATTEND(*parts, is_causal=True)
+        return y.permute(0, 2, 1, 3).reshape((batch * 32, 24)) @ o
+
+    plan = cr.compile(block).trace(x, w, o).plan
+    tasks = [(task.extent, [call.label for call in task.calls]) for region in plan.regions for task in region.tasks]
+    assert ((batch, ["bmm", "attention", "bmm"]) in tasks) == (batch >= SEQUENCES)
+    before = cr.get_num_threads()
+    try:
+        for threads in (1, 2):
+            cr.set_num_threads(threads)
+            np.testing.assert_array_equal(cr.compile(block)(x, w, o).numpy(), block(x, w, o).numpy())
+    finally:
+        cr.set_num_threads(before)

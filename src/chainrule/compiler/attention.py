@@ -9,40 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..ops.fused_attention import QUERIES
-from .kernel import Kernel
+from .kernel import Attention, Kernel
 
 if TYPE_CHECKING:
     from .canonical import Canonical, Item
 
-#: keys that are worked on together where the exponentials are not kept
-KEYS = 256
 #: kinds of kernels, and of the items that they compute
 KINDS = frozenset(("attention", "attention_grad"))
 #: the primitives that are results of one item, with the number of the first
 RESULTS = {"fused_attention": 0, "fused_attention_kept": 1, "fused_attention_grad": 0}
-
-
-class Attention(NamedTuple):
-    """The shape of an attention kernel: `static` of the kernels "attention" and "attention_grad".
-
-    `kept`: whether the exponentials are kept for the derivatives, instead of the log-sum-exp alone. `wanted`: of the
-    forward kernel, whether (the result, what is kept) are stored; of the other, which of the gradients of queries,
-    keys and values are.
-    """
-
-    queries: int
-    keys: int
-    features: int
-    values: int
-    causal: bool
-    scale: float
-    kept: bool
-    wanted: tuple[bool, ...]
-
-    @property
-    def block(self) -> int:
-        """Keys that are worked on together."""
-        return self.keys if self.kept else min(KEYS, self.keys)
 
 
 class Result(NamedTuple):

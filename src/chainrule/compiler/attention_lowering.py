@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..ops.fused_attention import keeps_all
-from .attention import Attention
-from .kernel import Access, Body, Kernel
+from ..ops.fused_attention import QUERIES, keeps_all
+from .attention import RESULTS, operand_shapes
+from .elements import Bodies
+from .kernel import Access, Attention, Body, Kernel
 from .views import collapse, contiguous
 
 if TYPE_CHECKING:
     from .canonical import Item
     from .grouping import Group
     from .lowering import Lowering
+
+
+#: the number of what is kept among the results of the forward kernel
+KEPT = RESULTS["fused_attention_kept"]
 
 
 def lower_attention(lowering: Lowering, group: Group) -> None:
@@ -44,7 +49,30 @@ def lower_attention(lowering: Lowering, group: Group) -> None:
     # The code says what is read and written; the loops are the emitter's.
     body = Body([("load", n) for n in range(count)], [(0, n) for n in range(count, len(accesses))])
     kernel = Kernel(item.kind, sizes, len(sizes), accesses, body, static=plan)
+    returned = parts.get(KEPT) if item.kind == "attention" else None
+    if returned is not None and lowering.buffer(returned).kind == "output":
+        kept = operand_shapes(kernel)[-1]
+        if op.causal and len(kept) > 1:
+            _write_zeros(lowering, returned, (*lead, *kept), 0)
+        lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, item.kind)
+        rest = -m % QUERIES
+        if rest:
+            last = kept[-1] * kept[-2] * (kept[0] - 1) + m % QUERIES if len(kept) > 1 else m
+            _write_zeros(lowering, returned, (*lead, *kept[1:-1], rest), last)
+        return
     lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, item.kind)
+
+
+def _write_zeros(lowering: Lowering, part: Item, shape: tuple[int, ...], offset: int) -> None:
+    """Zeros in places of a result that no derivative reads, but a user may: its axes, the blocks perhaps left out."""
+    strides = contiguous(part.shape)
+    if len(shape) < len(part.shape):
+        strides = (*strides[: len(shape) - 2], *strides[-2:])
+    bodies = Bodies(lowering, shape, [])
+    body = Body([("const", 0, part.dtype)])
+    access = bodies.access(lowering.buffer(part).number, part.dtype, lowering.views[part].offset + offset, strides)
+    body.stores.append((0, access))
+    lowering.add_map(bodies, body, shape, "zeros", baked=False)
 
 
 def _operand(lowering: Lowering, x: Item) -> Access:

@@ -28,6 +28,8 @@ SHORT_REDUCTION = 16
 SHORT_CHAIN = 9
 #: outputs and inputs, along an axis, of a tile of a convolution by fewer multiplications
 TILE_OUTPUTS, TILE_INPUTS = 2, 4
+#: keys that an attention kernel works on together, unless it keeps all exponentials
+ATTENTION_KEYS = 256
 #: virtual lanes of a reduction along the last axis
 LANES = 16
 #: primitives that cost many instructions
@@ -226,6 +228,29 @@ class Tiling(NamedTuple):
     across: bool = False
     windows: tuple[Window, ...] = ()
     together: int = 1
+
+
+class Attention(NamedTuple):
+    """The shape of an attention kernel: `static` of the kernels "attention" and "attention_grad".
+
+    `kept`: whether the exponentials are kept for the derivatives, instead of the log-sum-exp alone. `wanted`: of the
+    forward kernel, whether (the result, what is kept) are stored; of the other, which of the gradients of queries,
+    keys and values are.
+    """
+
+    queries: int
+    keys: int
+    features: int
+    values: int
+    causal: bool
+    scale: float
+    kept: bool
+    wanted: tuple[bool, ...]
+
+    @property
+    def block(self) -> int:
+        """Keys that are worked on together."""
+        return self.keys if self.kept else min(ATTENTION_KEYS, self.keys)
 
 
 def summed_extents(kernel: Kernel) -> tuple[int, ...]:

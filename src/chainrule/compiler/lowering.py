@@ -9,7 +9,7 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
-from .attention import Attention, operand_shapes
+from .attention import operand_shapes
 from .attention_lowering import lower_attention
 from .blocks import in_blocks
 from .canonical import CONVOLUTIONS, Canonical, Item
@@ -20,6 +20,7 @@ from .grouping import Group, Grouping
 from .kernel import (
     FIRST_BUFFER,
     Access,
+    Attention,
     Body,
     Kernel,
     Tiles,

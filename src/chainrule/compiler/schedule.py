@@ -32,6 +32,8 @@ CHUNK_BYTES = 192 << 10
 #: and in all, where the kernels only walk over their operands, as many bytes as the nearest cache holds, or so
 #: many of each operand
 NEAR_BYTES, NEAR_LEAST = 16 << 10, 4 << 10
+#: sequences from which on the rows of a task are whole sequences
+SEQUENCES = 16
 #: a product with a right operand of more bytes wants as many rows in a chunk; a chain in which that many rows hand
 #: more bytes from kernel to kernel is cut before the product
 LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
@@ -382,11 +384,13 @@ class Schedule:
             task_of[number] = task
             return True
         first = involved[0]
-        if step.rows < 2 or any(t.rows != step.rows for t in involved):
-            return False
         joined = [s for task in involved for s in task.steps] + [step]
-        if self._rows_at_once(joined) * self._chain_bytes(joined) > step.rows * LARGE_CHAIN_BYTES:
+        rows = self._common_rows(joined)
+        if rows < 2 or self._rows_at_once(joined) * self._chain_bytes(joined) > step.rows * LARGE_CHAIN_BYTES:
             return False
+        for inside in joined:
+            _coarsen(inside, inside.rows // rows)
+        first.rows = rows
         for other in involved[1:]:
             first.steps += other.steps
             tasks[:] = [t for t in tasks if t is not other]
@@ -397,13 +401,26 @@ class Schedule:
         task_of[number] = first
         return True
 
+    def _common_rows(self, steps: list[Step]) -> int:
+        """Rows of a task of all `steps`; 0 if they cannot be one.
+
+        Attention has a row for each sequence, where what is computed before and after has one for each position: such
+        rows are taken together, as long as there are enough sequences to share.
+        """
+        rows = min(step.rows for step in steps)
+        if all(step.rows == rows for step in steps):
+            return rows
+        attends = any(step.kernel is not None and step.kernel.kind in KINDS for step in steps)
+        return rows if attends and rows >= SEQUENCES and all(step.rows % rows == 0 for step in steps) else 0
+
     def _row_by_row(self, before: Step, step: Step) -> bool:
-        if before.rows != step.rows or step.rows < 2:
+        rows = self._common_rows([before, step])
+        if rows < 2:
             return False
         shared = (before.writes & (step.reads | step.writes)) | (before.reads & step.writes)
         for buffer in shared:
-            elements = step.row_elements.get(buffer, 0)
-            if elements == 0 or before.row_elements.get(buffer, 0) != elements:
+            elements = step.row_elements.get(buffer, 0) * (step.rows // rows)
+            if elements == 0 or before.row_elements.get(buffer, 0) * (before.rows // rows) != elements:
                 return False
         return True
 
@@ -474,6 +491,15 @@ class Schedule:
         results |= {n: numbered[n] for n in overwritten}
         for old, new in replaced_by_results(self.regions, arena, results).items():
             self._rename(numbered[old], numbered[new], list(range(len(self.steps))))
+
+
+def _coarsen(step: Step, together: int) -> None:
+    """Let `together` rows of a step be one."""
+    if together > 1:
+        assert step.kernel is not None
+        step.rows //= together
+        step.kernel.scale *= together
+        step.row_elements = {buffer: count * together for buffer, count in step.row_elements.items()}
 
 
 def _checks(step: Step) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..compiler.attention import Attention
-from ..compiler.kernel import Body, Kernel, Tiling, summed_extents
+from ..compiler.kernel import Attention, Body, Kernel, Tiling, summed_extents
 from ..compiler.measure import operands
 from .facts import BufferFact, KernelFact
 from .text import count, plural, runs, size, table, tally, type_text

@@ -123,8 +123,8 @@ class FusedAttentionKept(Fused):
     """What the derivatives of `fused_attention` need of its softmax.
 
     If the exponentials are kept: of each block of `QUERIES` queries those of all keys, exp(scores - largest) as
-    (keys, queries), and behind them a row of the inverses of their sums. Else the log-sum-exp of each query. What
-    stands for queries beyond the last is not defined.
+    (keys, queries), and behind them a row of the inverses of their sums. Else the log-sum-exp of each query. Zeros
+    stand for queries beyond the last (which compiled programs only write where the user is given the array).
     """
 
     name = "fused_attention_kept"

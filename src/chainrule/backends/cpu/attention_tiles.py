@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
-from ...compiler.attention import Attention
-from ...compiler.kernel import LANES
+from ...compiler.kernel import LANES, Attention
 from ...ops.elementary.exponential import exp_of_negative
 from ...ops.fused_attention import QUERIES
 from ..base import Value
