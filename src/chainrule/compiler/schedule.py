@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from .arena import plan_arena
 from .ahead import fetch_ahead
+from .arena import plan_arena
 from .in_place import check_before, index_loads, scatter_into_state
 from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step

@@ -14,7 +14,6 @@ from ..base import Value
 from .bodies import BodyCode, Point
 from .emit import Function, Int, always_masked, llvm_type, whole_vectors
 
-
 #: vectors that are compared with one another, and instructions of an element up to which that pays
 TOGETHER, LIGHT = 4, 4
 
