@@ -100,49 +100,71 @@ CONVOLUTIONS = (
 )  # fmt: skip
 
 
-def _convolution(n, c, height, width, o, kernel, stride, groups) -> list[Case]:
+#: of these the user's own layout is measured too, NCHW, with what it costs to bring it into the engine's
+IMAGES = ((64, 1, 28, 28, 32, 3, 1, 1), (64, 32, 16, 16, 64, 3, 2, 1), (32, 64, 28, 28, 64, 3, 1, 64))
+
+
+def _convolution(n, c, height, width, o, kernel, stride, groups, last: bool = True) -> list[Case]:
+    """A convolution and its gradients; `last`: images, results and their gradients have their channels last."""
     pad = kernel // 2
     out = [(size + 2 * pad - kernel) // stride + 1 for size in (height, width)]
     x, w, y = (n, c, height, width), (o, c // groups, kernel, kernel), (n, o, *out)
     flops = 2.0 * n * o * out[0] * out[1] * (c // groups) * kernel * kernel
     kind = "depthwise" if groups > 1 else f"{kernel}x{kernel}"
     name = f"{n}x{c}x{height}x{width}->{o} {kind}" + (" stride 2" if stride == 2 else "")
+    group = "convolution" if last else "images"
+
+    def stored(shape):
+        return (shape[0], *shape[2:], shape[1]) if last else shape
+
+    def image(a: Any) -> Any:
+        """Of ours or PyTorch's: (N, C, H, W), of an array as it is stored."""
+        return a.permute(0, 3, 1, 2) if last else a
+
+    def result(a: Any) -> Any:
+        return a.permute(0, 2, 3, 1) if last else a
 
     def forward(x, w):
         return F.conv2d(x, w, None, stride, pad, 1, groups)
 
     def input_gradient(w, g):
-        return cr.vjp(lambda x: forward(x, w), cr.zeros(x))[1](g)[0]
+        return result(cr.vjp(lambda x: forward(x, w), cr.zeros(x))[1](image(g))[0])
 
     def weight_gradient(x, g):
-        return cr.vjp(lambda w: forward(x, w), cr.zeros(w))[1](g)[0]
+        return cr.vjp(lambda w: forward(image(x), w), cr.zeros(w))[1](image(g))[0]
 
     def backward(torch, a, b, g, mask):
         settings = ([stride] * 2, [pad] * 2, [1, 1], False, [0, 0], groups)
-        return torch.ops.aten.convolution_backward(g, a, b, None, *settings, mask)
+        return torch.ops.aten.convolution_backward(image(g), a, b, None, *settings, mask)
 
     by_input = Case(
-        "convolution", name + " input gradient", input_gradient,
-        lambda torch, out, b, g: backward(torch, torch.empty(x), b, g, [True, False, False])[0],
-        [w, y], flops, _lanes(c, width),
+        group, name + " input gradient", input_gradient,
+        lambda torch, out, b, g: result(backward(torch, image(torch.empty(stored(x))), b, g, [True, False, False])[0]),
+        [w, stored(y)], flops, _lanes(c, width),
     )  # fmt: skip
     return [
         Case(
-            "convolution", name, forward,
-            lambda torch, out, a, b: torch.nn.functional.conv2d(a, b, None, stride, pad, 1, groups),
-            [x, w], flops, _lanes(o, out[1]),
+            group, name, lambda x, w: result(forward(image(x), w)),
+            lambda torch, out, a, b: result(
+                torch.nn.functional.conv2d(image(a), b, None, stride, pad, 1, groups)
+            ),
+            [stored(x), w], flops, _lanes(o, out[1]),
         ),
         *([by_input] if c > 3 else []),  # images have no gradient
         Case(
-            "convolution", name + " weight gradient", weight_gradient,
-            lambda torch, out, a, g: backward(torch, a, torch.empty(w), g, [False, True, False])[1],
-            [x, y], flops, _lanes(o, out[1]),
+            group, name + " weight gradient", weight_gradient,
+            lambda torch, out, a, g: backward(torch, image(a), torch.empty(w), g, [False, True, False])[1],
+            [stored(x), stored(y)], flops, _lanes(o, out[1]),
         ),
     ]  # fmt: skip
 
 
 def convolutions() -> list[Case]:
     return [case for settings in CONVOLUTIONS for case in _convolution(*settings)] if hasattr(F, "conv2d") else []
+
+
+def images() -> list[Case]:
+    return [case for settings in IMAGES for case in _convolution(*settings, last=False)] if hasattr(F, "conv2d") else []
 
 
 def _composed_attention(q, k, v, is_causal: bool):
@@ -281,6 +303,6 @@ def elementary() -> list[Case]:
 
 
 GROUPS = {
-    "product": products, "convolution": convolutions, "attention": attentions, "memory": memory,
+    "product": products, "convolution": convolutions, "images": images, "attention": attentions, "memory": memory,
     "elementary": elementary,
 }  # fmt: skip

@@ -4,8 +4,9 @@ Attainable is the lower of the measured peak of fused multiply-adds times the sh
 use, and the measured bandwidth times the operations a byte. Bandwidth is that of operands of the same size, so of the
 memory that they live in. Memory-bound kernels count the bytes that they have to read and write and are compared with
 a copy of the same size; softmax, whose exponentials may take longer than its bytes, with the longer of that copy and as
-many exponentials alone, measured in the same run. Operands and results of
-convolutions are in the user's layout, NCHW: what it costs to bring them into another one is inside. Each
+many exponentials alone, measured in the same run. Images, results of convolutions and their gradients have their
+channels last, as between the layers of a program, written by `permute` around the public function; the group "images"
+has them in the user's layout, NCHW, with the conversions inside. Each
 kernel is a compiled function whose result is written over one that exists already, many of them to one native call.
 Results are compared with PyTorch's where it is installed.
 """

@@ -8,7 +8,7 @@ import pytest
 import chainrule as cr
 from chainrule.functions.extended import EXTENDED
 
-FILES = sorted({file for file, _ in EXTENDED.values()} | {"functions.searching", "functions.uniques", "at"})
+FILES = sorted({file for file, _ in EXTENDED.values()} | {"functions.searching", "functions.uniques", "functions.at"})
 
 
 @pytest.mark.parametrize("name", FILES)

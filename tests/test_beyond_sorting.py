@@ -69,6 +69,17 @@ def test_topk(largest):
             same(tuple(cr.topk(X, k, axis, largest=largest)), (wanted.values.numpy(), wanted.indices.numpy()))
     everywhere(lambda x: cr.topk(x, 3, largest=largest, sorted=True).values, X)
     same(cr.topk(WITH_NAN[0], 2).indices, [1, 3])  # NaN is the greatest
+    many = np.random.default_rng(3).integers(0, 40, (5, 300)).astype(np.float32)  # many equal ones: the first count
+    many[1, ::7] = np.nan
+    for k in (1, 10, 150, 300):
+        order = np.argsort(many, axis=1, kind="stable")
+        if largest:
+            order = 299 - np.flip(np.argsort(np.flip(many, 1), axis=1, kind="stable"), 1)
+        same(cr.topk(many, k, largest=largest).indices, order[:, :k])
+        half = cr.topk(cr.asarray(many).astype(cr.bfloat16), k, largest=largest)
+        same(half.indices, order[:, :k])
+        assert half.values.dtype is cr.bfloat16
+    refused(ShapeError, "topk: 2.0 elements of the 6 along axis 1; operands float64[4, 6]", lambda: cr.topk(X, 2.0))
     refused(ShapeError, "topk: 7 elements of the 6 along axis 1; operands float64[4, 6]", lambda: cr.topk(X, 7))
 
 

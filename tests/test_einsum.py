@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.contraction_paths import contraction_path
 from chainrule.errors import ConfigError, DTypeError, ShapeError
+from chainrule.functions.contraction_paths import contraction_path
 
 from .beyond import everywhere, refused, same
 

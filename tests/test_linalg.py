@@ -285,6 +285,26 @@ def test_matrix_norm(dtype, order):
     close(linalg.cond(cr.asarray(square), order), np.linalg.cond(square, order))
 
 
+@pytest.mark.parametrize("order", ["fro", "nuc", 1, 2, INFINITY])
+@pytest.mark.parametrize("shape", [(0, 2), (2, 0), (0, 0), (3, 0, 2), (3, 2, 0), (0, 2, 2)])
+def test_matrix_norm_without_elements(shape, order):
+    a = np.zeros(shape)
+    for keep in (False, True):
+        found = linalg.matrix_norm(cr.asarray(a), ord=order, keepdims=keep)
+        close(found, np.zeros(shape[:-2] + (1, 1) * keep))
+
+
+@pytest.mark.parametrize("order", [2, 1, 0, 3, 0.5, -1, INFINITY])
+@pytest.mark.parametrize(("shape", "axis"), [((0,), None), ((2, 0), 1), ((0, 2), 1), ((2, 0, 3), (1, 2)), ((0, 3), 0)])
+def test_vector_norm_without_elements(shape, axis, order):
+    a = np.zeros(shape)
+    for keep in (False, True):
+        found = linalg.vector_norm(cr.asarray(a), axis=axis, ord=order, keepdims=keep)
+        with np.errstate(all="ignore"):
+            close(found, vector_norm(a, order, axis, keep))
+    assert cr.grad(lambda x: linalg.vector_norm(x, ord=order).sum())(cr.zeros((0, 2))).shape == (0, 2)
+
+
 @DTYPES
 @pytest.mark.parametrize("order", [2, 1, 0, 3, 0.5, -1, -2, 2.5, INFINITY, -INFINITY])
 def test_vector_norm(dtype, order):
@@ -302,8 +322,10 @@ def test_vector_norm(dtype, order):
 def vector_norm(x, order, axis, keep):
     """By its definition."""
     size = np.abs(x)
-    if order in (INFINITY, -INFINITY):
-        return (np.max if order > 0 else np.min)(size, axis=axis, keepdims=keep)
+    if order == INFINITY:
+        return np.max(size, axis=axis, keepdims=keep, initial=0)
+    if order == -INFINITY:
+        return np.min(size, axis=axis, keepdims=keep)
     if order == 0:
         return np.sum(size != 0, axis=axis, keepdims=keep).astype(size.dtype)
     return np.asarray(np.sum(size**order, axis=axis, keepdims=keep) ** (1 / order)).astype(size.dtype)

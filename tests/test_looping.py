@@ -227,6 +227,56 @@ def test_without_stacks() -> None:
     assert carry.item() == 1 and ys is None
 
 
+@pytest.mark.parametrize("unroll", [1, 4, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_no_iterations(compiled: bool, unroll: Any) -> None:
+    """The carry is the first one, results have no slices but their types, and no state moves."""
+    state = cr.zeros(2)
+    w = cr.asarray([2.0, 3.0])
+
+    def step(carry, x):
+        nonlocal state
+        state += cr.randn(2)
+        ys = {"y": carry["a"] * w + x.sum(), "m": x > 0, "z": cr.complex(x, x), "n": (carry["b"], None)}
+        return {"a": carry["a"] * w, "b": carry["b"] + 1}, ys
+
+    def looped(a, x):
+        return cr.scan(step, {"a": a, "b": 3}, x, unroll=unroll)
+
+    cr.manual_seed(5)
+    a, x = cr.asarray([1.0, -1.0]), cr.zeros((0, 3))
+    carry, ys = (cr.compile(looped) if compiled else looped)(a, x)
+    assert carry["a"].tolist() == [1.0, -1.0] and carry["a"].dtype is cr.float32
+    assert carry["b"].item() == 3 and carry["b"].dtype is cr.int64
+    types = {"y": ((0, 2), cr.float32), "m": ((0, 3), cr.bool), "z": ((0, 3), cr.complex64)}
+    for name, (shape, dtype) in types.items():
+        assert ys[name].shape == shape and ys[name].dtype is dtype
+        assert ys[name].numpy().shape == shape
+    assert ys["n"][0].shape == (0,) and ys["n"][0].dtype is cr.int64 and ys["n"][1] is None
+    assert state.tolist() == [0.0, 0.0]
+    if unroll is not True and unroll < 2:  # a draw takes one tick, however many iterations there are
+        drawn = cr.randn(2).tolist()
+        cr.manual_seed(5)
+        (cr.compile(looped) if compiled else looped)(a, cr.zeros((2, 3)))
+        assert drawn == cr.randn(2).tolist()
+
+
+def test_transformations_of_no_iterations() -> None:
+    def looped(a, x):
+        carry, ys = cr.scan(lambda c, x: (c * x, c * x), a, x)
+        return carry**2 + ys.sum()
+
+    a, x = cr.asarray(3.0), cr.zeros((0,))
+    value, gradients = cr.value_and_grad(looped, (0, 1))(a, x)
+    assert value.item() == 9.0 and gradients[0].item() == 6.0 and gradients[1].shape == (0,)
+    assert cr.grad(cr.grad(looped))(a, x).item() == 2.0
+    assert cr.jvp(looped, (a, x), (cr.ones_like(a), x))[1].item() == 6.0
+    rows = cr.asarray([1.0, 2.0])
+    assert cr.vmap(looped, in_axes=(0, None))(rows, x).tolist() == [1.0, 4.0]
+    assert cr.vmap(looped)(rows, cr.zeros((2, 0))).tolist() == [1.0, 4.0]
+    assert cr.scan(lambda c, _: (c + 1, c), 0, length=0)[1].shape == (0,)
+
+
 def test_results_that_do_not_change() -> None:
     w = array(3)
     carry, ys = cr.scan(lambda c, x: (w, (w, x, c)), array(3, seed=1), array(4, 3, seed=2))
@@ -555,12 +605,10 @@ def test_refusals() -> None:
     refused(DTypeError, r"carry goes in as int64\[\] and comes out as float32\[\]",
             lambda: cr.scan(lambda c, x: (x.sum(), None), 0, x))  # fmt: skip
     refused(ConfigError, "comes out as", lambda: cr.scan(lambda c, x: ((c, c), None), 0.0, x))
-    refused(
-        ConfigError,
-        "0 iterations: a loop needs at least one",
-        lambda: cr.scan(lambda c, x: (c, x), 0.0, cr.zeros((0, 2))),
-    )
-    refused(ConfigError, "0 iterations", lambda: cr.scan(lambda c, x: (c, x), 0.0, length=0))
+    refused(ConfigError, "length is a number of iterations, not -1",
+            lambda: cr.scan(lambda c, x: (c, x), 0.0, length=-1))  # fmt: skip
+    refused(DTypeError, r"carry goes in as int64\[\] and comes out as float32\[\]",
+            lambda: cr.scan(lambda c, x: (x.sum(), None), 0, cr.zeros((0, 2))))  # fmt: skip
     refused(ConfigError, "neither xs nor length", lambda: cr.scan(lambda c, x: (c, x), 0.0))
     refused(ConfigError, r"return a pair \(carry, y\)", lambda: cr.scan(lambda c, x: c, 0.0, x))
     refused(

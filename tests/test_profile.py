@@ -10,7 +10,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import functional, nn, optim, runtime
-from chainrule.compiled import Compiled
+from chainrule.capture.compiled import Compiled
 from chainrule.compiler import cache
 from chainrule.compiler.program import Instance, Program
 from chainrule.errors import ConfigError, RunError

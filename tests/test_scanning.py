@@ -143,8 +143,6 @@ def test_messages_name_the_function_that_was_called() -> None:
     refused(ShapeError, "fori_loop: carry goes in as float32[2] and comes out as float32[4]\nrecorded at HERE\n"
             "help: give init the type that body_fun returns",
             lambda: cr.fori_loop(0, 2, lambda i, y: cr.concat([y, y]), x))  # fmt: skip
-    refused(ConfigError, "map: 0 iterations: a loop needs at least one; operands float32[0, 3]\nrecorded at HERE",
-            lambda: cr.map(lambda row: row, cr.zeros((0, 3))))  # fmt: skip
     refused(DTypeError, "map: the function returned str, not tensors\nrecorded at HERE",
             lambda: cr.map(lambda row: "a", x))  # fmt: skip
     w = cr.tensor([1.0, 2.0], requires_grad=True)
@@ -166,3 +164,17 @@ def test_messages_name_the_function_that_was_called() -> None:
 ])  # fmt: skip
 def test_what_is_no_function(text: str, call) -> None:
     refused(ConfigError, text + "\nrecorded at HERE", call)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 4])
+def test_map_over_no_slices(batch_size: int | None) -> None:
+    doubled, rows = cr.map(lambda row: (row * 2, row.sum() > 0), cr.zeros((0, 3)), batch_size=batch_size)
+    assert doubled.shape == (0, 3) and doubled.dtype is cr.float32 and rows.shape == (0,) and rows.dtype is cr.bool
+    assert cr.grad(lambda x: cr.map(cr.sin, x, batch_size=batch_size).sum())(cr.zeros((0, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape, axis", [((0,), 0), ((0, 3), 0), ((2, 0), 1)])
+def test_associative_scan_of_nothing(shape: tuple[int, ...], axis: int, reverse: bool) -> None:
+    found = cr.associative_scan(lambda a, b: a + b, {"x": cr.zeros(shape)}, reverse=reverse, axis=axis)
+    assert found["x"].shape == shape and found["x"].numpy().shape == shape

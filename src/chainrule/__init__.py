@@ -23,6 +23,7 @@ from .autograd import (
     vjp,
     vmap,
 )
+from .control.looping import scan
 from .dtypes import (
     DType,
     bfloat16,
@@ -46,7 +47,6 @@ from .functions.extended import EXTENDED as _EXTENDED
 from .functions.inspection import array_namespace_info as __array_namespace_info__
 from .linalg import block_diag, cross, diagonal, dot, einsum, inner, kron, matmul, outer, tensordot, trace, vecdot
 from .linalg.norms import p_norm as norm
-from .looping import scan
 from .tensor import Tensor
 from .tree import (
     tree_all,
@@ -82,18 +82,21 @@ _LAZY = {
     "explain": ("explanation", "explain"),
     "set_memory_limit": ("memory", "set_memory_limit"),
     "get_memory_limit": ("memory", "get_memory_limit"),
+    "fit": ("train", "fit"),
     "profile": ("profiling", "profile"),
     "set_detect_nonfinite": ("nonfinite", "set_detect_nonfinite"),
-    **{name: ("derivatives", name) for name in ("hessian", "hvp", "jacfwd", "jacobian", "jacrev", "linearize")},
-    "custom_jvp": ("custom", "custom_jvp"),
-    "custom_vjp": ("custom", "custom_vjp"),
-    "checkpoint": ("checkpointing", "checkpoint"),
-    "checkpoint_name": ("checkpointing", "checkpoint_name"),
-    "checkpoint_sequential": ("checkpointing", "checkpoint_sequential"),
     **{
-        name: ("control", name)
-        for name in ("associative_scan", "cond", "fori_loop", "map", "switch", "while_loop")
+        name: ("autograd.derivatives", name)
+        for name in ("hessian", "hvp", "jacfwd", "jacobian", "jacrev", "linearize")
     },
+    "custom_jvp": ("autograd.custom", "custom_jvp"),
+    "custom_vjp": ("autograd.custom", "custom_vjp"),
+    "checkpoint": ("autograd.checkpointing", "checkpoint"),
+    "checkpoint_name": ("autograd.checkpointing", "checkpoint_name"),
+    "checkpoint_sequential": ("autograd.checkpointing", "checkpoint_sequential"),
+    "associative_scan": ("control.scanning", "associative_scan"),
+    **{name: ("control.choices", name) for name in ("cond", "switch")},
+    **{name: ("control.loops", name) for name in ("fori_loop", "map", "while_loop")},
     **{
         name: ("special", name)
         for name in ("digamma", "erfc", "erfinv", "exp2", "i0", "lgamma", "logit", "polygamma", "sinc", "xlogy")

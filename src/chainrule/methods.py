@@ -87,8 +87,8 @@ def _adjoint(self: Tensor) -> Tensor:
 
 
 def _at(self: Tensor) -> Any:
-    """What ``x.at[index].set(v)``, `.add`, `.multiply` and so on start from: see `chainrule.at.Part`."""
-    return importlib.import_module(".at", __package__).At(self)
+    """What ``x.at[index].set(v)``, `.add`, `.multiply` and so on start from: see `chainrule.functions.at.Part`."""
+    return importlib.import_module(".functions.at", __package__).At(self)
 
 
 def _t(self: Tensor) -> Tensor:

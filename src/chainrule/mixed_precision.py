@@ -6,8 +6,7 @@ import functools
 from typing import Any
 
 from .dtypes import DType, as_dtype
-from .errors import ConfigError
-from .ops.base import mode
+from .ops.base import misuse, mode
 
 
 class autocast:
@@ -48,10 +47,10 @@ class autocast:
 
     def __init__(self, dtype: Any = "bfloat16", enabled: bool = True):
         if dtype == "cpu":
-            raise ConfigError("autocast: the first argument is the dtype\nhelp: write autocast('bfloat16')")
+            raise misuse("autocast: the first argument is the dtype\nhelp: write autocast('bfloat16')")
         wanted = as_dtype(dtype)
         if not wanted.is_half:
-            raise ConfigError(f"autocast: the dtype is bfloat16 or float16, not {wanted.name}")
+            raise misuse(f"autocast: the dtype is bfloat16 or float16, not {wanted.name}")
         self._precision: DType | None = wanted if enabled else None
         self._before: list[DType | None] = []
 

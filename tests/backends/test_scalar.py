@@ -11,6 +11,7 @@ from chainrule.backends.cpu.toolchain import host
 from chainrule.dtypes import (
     ALL,
     as_dtype,
+    bfloat16,
     bool_,
     converted,
     float16,
@@ -206,6 +207,9 @@ def test_casts(source, target):
     got = run(lambda b, v: b.cast(v, target), x)
     if float16 in (source, target) and host().has_half:
         assert same_bits(run(lambda b, v: b.cast(v, target), x, half=True), got)
+    if target is bfloat16 and host().has_bfloat16_products:
+        for width in (8, 16):
+            assert same_bits(run(lambda b, v: b.cast(v, target), x, width=width, short=True, branches=True), got)
     if source.kind == "f" and target.kind in "iu":
         info = np.iinfo(target.numpy)
         for a, g in zip(widened(x), got.tolist()):

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import chainrule as cr
 from chainrule.cli import main, train
 from chainrule.cli.console import print_table
@@ -26,6 +28,14 @@ def test_version_and_help(chainrule):
     status, output, _ = chainrule("--help")
     assert status == 0 and "chainrule train iris" in output
     assert chainrule()[0] == 2
+
+
+@pytest.mark.parametrize("module", ["chainrule", "chainrule.cli"])
+def test_python_runs_the_command(module):
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"chainrule {cr.__version__}"
+    done = subprocess.run([sys.executable, "-m", module, "train", "missing.csv"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("chainrule: error: ")
 
 
 def test_recipes_are_listed(chainrule):
@@ -56,7 +66,7 @@ def test_interruption(chainrule, monkeypatch):
 
 def test_reader_that_goes_away(trained):
     """`chainrule predict ... | head -1` ends quietly."""
-    command = [sys.executable, "-m", "chainrule.cli", "predict", trained / "flowers-run", trained / "flowers.csv"]
+    command = [sys.executable, "-m", "chainrule", "predict", trained / "flowers-run", trained / "flowers.csv"]
     process = subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}
     )

@@ -66,6 +66,7 @@ def convolutions() -> dict:
     results = {}
     cases = (((2, 1, 9, 9), (8, 1, 3, 3), 1, 1, 1), ((2, 16, 8, 8), (20, 16, 3, 3), 2, 1, 1))
     cases += (((2, 16, 7, 7), (16, 1, 3, 3), 1, 1, 16), ((2, 5, 6, 6), (33, 5, 1, 1), 1, 0, 1))
+    cases += (((4, 18, 9, 8), (20, 18, 3, 3), 1, 1, 1),)
     for shape, kernel, stride, padding, groups in cases:
 
         def gradients(x, w, stride=stride, padding=padding, groups=groups):
@@ -74,6 +75,24 @@ def convolutions() -> dict:
 
         values = cr.compile(gradients)(array(*shape), array(*kernel))
         results |= {f"{i} {shape} {kernel}": value for i, value in enumerate(values)}
+    return results
+
+
+def attentions() -> dict:
+    """Forward and all gradients, exponentials kept and not."""
+    results = {}
+    for m, n, e, causal, dtype in (
+        (64, 64, 32, True, np.float32), (67, 45, 20, False, np.float32), (70, 530, 7, True, np.float32),
+        (530, 529, 5, False, np.float32), (35, 37, 20, True, np.float64),
+    ):  # fmt: skip
+
+        def gradients(q, k, v, causal=causal):
+            y, pull = cr.vjp(lambda *x: F.scaled_dot_product_attention(*x, is_causal=causal), q, k, v)
+            return [y, *pull(y)]
+
+        operands = [array(3, length, e, dtype=dtype, seed=i) for i, length in enumerate((m, n, n))]
+        values = cr.compile(gradients)(*operands)
+        results |= {f"{i} {m}x{n}x{e} {causal}": value for i, value in enumerate(values)}
     return results
 
 
@@ -99,7 +118,8 @@ def training() -> dict:
 
 
 GROUPS = {
-    "map": maps, "reduce": reductions, "product": products, "convolution": convolutions, "training": training,
+    "map": maps, "reduce": reductions, "product": products, "convolution": convolutions, "attention": attentions,
+    "training": training,
 }  # fmt: skip
 
 

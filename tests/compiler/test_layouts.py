@@ -7,7 +7,10 @@ import pytest
 
 from chainrule import runtime
 from chainrule.backends import interpreter
+from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu.contract import CpuTiles
 from chainrule.compiler.canonical import Canonical
+from chainrule.compiler.plan import Plan, make_plan
 from chainrule.compiler.recompute import recompute_late
 from chainrule.dtypes import float64
 from chainrule.graph.node import Node, topological
@@ -130,3 +133,49 @@ def test_what_is_needed_late_is_made_again() -> None:
     graph = Canonical(topological([total]), [total])
     assert any(item.late for item in recompute_late(graph.items, graph.outputs))
     check(total)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["needed for nothing else", "kept"])
+def test_an_exponential_is_made_again_only_from_what_is_kept(kept) -> None:
+    """Else an array of scores would be kept in place of one of exponentials, and the work done twice."""
+
+    def times(x: Node) -> Node:
+        product = emit("contract", x, floats(256, 256), attributes=((0, 1), (1, 2), (0, 2)))
+        return emit("mul", product, full(1 / 32, product.shape))
+
+    scores = times(floats(256, 256))
+    weights = emit("exp", emit("neg", scores))
+    x = emit("add", weights, full(-1.0, weights.shape))
+    for _ in range(8):
+        x = times(x)
+    late = emit("mul", x, weights)
+    if kept:
+        late = emit("add", late, scores)
+    graph = Canonical(topological([late]), [late])
+    again = [item.kind for item in recompute_late(graph.items, graph.outputs) if item.late]
+    assert ("exp" in again) is kept
+    check(late)
+
+
+LAST, SECOND = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+def turned(x: Node, axes: tuple[int, ...]) -> Node:
+    return emit("permute", x, attributes=(axes,))
+
+
+def plan_of(*outputs: Node) -> Plan:
+    return make_plan(topological(outputs), outputs, CpuTiles(toolchain.host()), 1)
+
+
+def test_results_with_channels_last_are_written_where_they_belong() -> None:
+    """A convolution of an image with its channels last, whose result has them last too, copies nothing but the halo."""
+    x, w = floats(2, 9, 7, 5), floats(6, 5, 3, 3)
+    y = emit("tanh", convolve(turned(x, SECOND), w))
+    outputs = turned(y, LAST), emit("neg", turned(y, LAST))
+    check(*outputs)
+    check(outputs[0], turned(y, LAST), y)  # the same result twice, and in another order
+    check(turned(y, LAST), convolve(y, floats(3, 6, 3, 3)))  # it lies inside zeros too
+    check(turned(y, (0, 3, 2, 1)), turned(emit("sum", y, attributes=((1,),)), (2, 0, 1)))
+    kinds = [kernel.label for kernel in plan_of(turned(y, LAST)).kernels if kernel.kind == "map"]
+    assert sorted(set(kinds)) == ["copy", "pack", "zeros"] and kinds.count("copy") == 1

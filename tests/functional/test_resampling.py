@@ -56,9 +56,25 @@ def test_interpolation_to_a_size(count):
         compared("interpolate", x, size=size, mode=LINEAR[count - 1], align_corners=True)
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_bicubic_interpolation(align_corners):
+    x = RNG.normal(size=(2, 3, 5, 6))
+    for size in ((10, 9), (3, 2), 1, 14, (5, 6), (5, 11)):
+        compared("interpolate", x, size=size, mode="bicubic", align_corners=align_corners)
+    for scale in (2, 3.0, 0.5, 1.3, 0.7, (1.1, 1.9)):
+        compared("interpolate", x, scale_factor=scale, mode="bicubic", align_corners=align_corners)
+    compared("interpolate", x, scale_factor=1.3, mode="bicubic", recompute_scale_factor=True)
+    compared("interpolate", x[:, :, :1, :2], size=(4, 5), mode="bicubic", align_corners=align_corners)
+    torch_layer = torch.nn.Upsample(scale_factor=2, mode="bicubic", align_corners=align_corners)
+    layer = cr.nn.Upsample(scale_factor=2, mode="bicubic", align_corners=align_corners)
+    np.testing.assert_allclose(
+        layer(cr.asarray(x)).numpy(), torch_layer(torch.tensor(x)).numpy(), rtol=1e-12, atol=1e-14
+    )
+
+
 def test_interpolation_in_float32():
     x = RNG.normal(size=(1, 2, 9, 7))
-    for mode in ("nearest", "bilinear"):
+    for mode in ("nearest", "bilinear", "bicubic"):
         compared("interpolate", x, (13, 5), mode=mode, dtype=np.float32)
 
 
@@ -125,10 +141,13 @@ def test_transformations(f):
         (lambda x: F.interpolate(x), ConfigError, "interpolate: exactly one of size and scale_factor must be given"),
         (lambda x: F.interpolate(x, 4, mode="linear"), ConfigError,
          "interpolate: mode 'linear' is for 1 spatial axes, input has 2: use 'bilinear'"),
-        (lambda x: F.interpolate(x, 4, mode="bicubic"), ConfigError,
-         "interpolate: mode must be one of 'nearest', 'nearest-exact', 'area', 'linear', 'bilinear', 'trilinear', not"),
+        (lambda x: F.interpolate(x, 4, mode="cubic"), ConfigError,
+         "interpolate: mode must be one of 'nearest', 'nearest-exact', 'area', 'linear', 'bilinear', 'trilinear', "
+         "'bicubic', not 'cubic'"),
+        (lambda x: F.interpolate(x[0], 4, mode="bicubic"), ConfigError,
+         "interpolate: mode 'bicubic' is for 2 spatial axes, input has 1: use 'linear'"),
         (lambda x: F.interpolate(x, 4, align_corners=False), ConfigError,
-         "interpolate: align_corners belongs to the linear modes, not to 'nearest'"),
+         "interpolate: align_corners belongs to the linear modes and 'bicubic', not to 'nearest'"),
         (lambda x: F.interpolate(x, (4,)), ConfigError, "interpolate: size (4,) has 1 numbers for 2 spatial axes"),
         (lambda x: F.interpolate(x, scale_factor=0.1), ShapeError,
          "interpolate: scale_factor 0.1 leaves extents (0, 0); operands"),

@@ -78,6 +78,34 @@ def test_layers_against_torch(kind: str, setting: str) -> None:
     compare(*pair(kind, **settings), x, [])
 
 
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_projections(setting: str) -> None:
+    """The hidden state is narrower than the cell state."""
+    settings = {"proj_size": 2, **SETTINGS[setting]}
+    ours, theirs = pair("LSTM", **settings)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    count = settings.get("num_layers", 1) * (2 if settings.get("bidirectional") else 1)
+    x = data(3, 6, 5) if settings.get("batch_first") else data(6, 3, 5)
+    compare(ours, theirs, x, [data(count, 3, 2, seed=1), data(count, 3, 4, seed=2)])
+    compare(*pair("LSTM", **settings), x, [])
+    assert repr(ours) == repr(theirs)
+
+
+def test_projections_with_lengths_and_compiled() -> None:
+    ours, theirs = pair("LSTM", proj_size=3, bidirectional=True)
+    lengths = [4, 6, 1]
+    x = data(6, 3, 5)
+    pack = torch.nn.utils.rnn.pack_padded_sequence(torch.tensor(x), lengths, enforce_sorted=False)
+    packed, state = theirs(pack)
+    expected = [torch.nn.utils.rnn.pad_packed_sequence(packed, total_length=6)[0], *state]
+    for call in (ours, cr.compile(lambda x, **options: ours(x, **options))):
+        for one, other in zip(flat(call(cr.asarray(x), lengths=np.array(lengths))), expected):
+            np.testing.assert_allclose(one.numpy(), other.detach().numpy(), rtol=1e-10, atol=1e-12)
+    unbatched = ours(cr.asarray(x[:, 0]))
+    for one, other in zip(flat(unbatched), flat(theirs(torch.tensor(x[:, 0])))):
+        np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_unbatched(kind: str) -> None:
     ours, theirs = pair(kind, bidirectional=True)
@@ -248,8 +276,15 @@ def test_refused_states_of_lstms() -> None:
 def test_refused_settings() -> None:
     with pytest.raises(ConfigError, match="nonlinearity must be 'tanh', 'relu' or a function, not 'elu'"):
         nn.RNN(5, 4, nonlinearity="elu")
-    with pytest.raises(ConfigError, match="proj_size must be 0, not 3"):
-        nn.LSTM(5, 4, proj_size=3)
+    for wrong in (4, -1, 2.0):
+        with pytest.raises(ConfigError, match=f"proj_size must be a whole number below hidden_size 4, not {wrong}"):
+            nn.LSTM(5, 4, proj_size=wrong)
+    layer, x = nn.LSTM(5, 4, proj_size=2), cr.zeros((6, 3, 5))
+    with pytest.raises(ShapeError, match=r"the hidden state has shape \(1, 3, 4\), it must be \(1, 3, 2\)") as caught:
+        layer(x, (cr.zeros((1, 3, 4)), cr.zeros((1, 3, 4))))
+    assert "(num_layers * num_directions, batch, proj_size)" in str(caught.value)
+    with pytest.raises(ShapeError, match=r"the cell state has shape \(1, 3, 2\), it must be \(1, 3, 4\)"):
+        layer(x, (cr.zeros((1, 3, 2)), cr.zeros((1, 3, 2))))
     with pytest.raises(ConfigError, match="p must lie between 0 and 1"):
         nn.GRU(5, 4, dropout=1.5)
     with pytest.raises(ConfigError, match=r"LSTM: the state is a pair \(h, c\), not Tensor"):

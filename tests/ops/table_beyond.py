@@ -79,6 +79,44 @@ row(
 )
 
 
+def first_places(axis, count, largest, x):
+    """Everything in a stable order, cut off."""
+    moved = np.moveaxis(x, axis, -1)
+    result = np.zeros((*moved.shape[:-1], count), np.int64)
+    for index in np.ndindex(moved.shape[:-1]):
+        missing = [bool(value != value) for value in moved[index]]
+        values = [0 if gone else value for gone, value in zip(missing, moved[index].tolist())]
+        keys = [(gone, value) for gone, value in zip(missing, values)]
+        result[index] = sorted(range(len(keys)), key=keys.__getitem__, reverse=largest)[:count]
+    return np.moveaxis(result, -1, axis)
+
+
+row(
+    "first_places",
+    first_places,
+    [
+        case(floats(3, 5), attributes=(1, 2, True)),
+        case(floats(40, 3), attributes=(0, 7, False)),
+        case(floats(2, 30, 3, dtype="float32"), attributes=(1, 29, True)),
+        case(floats(2, 30), attributes=(1, 30, False), tag="all"),
+        case(floats(2, 30), attributes=(1, 0, True), tag="none"),
+        case(integers(4, 50, low=0, high=4), attributes=(1, 9, True), tag="ties"),
+        case(integers(4, 50, low=0, high=4), attributes=(1, 9, False), tag="ties"),
+        case(integers(60, low=0, high=2).astype(bool), attributes=(0, 31, True), tag="ties"),
+        case(np.tile([np.nan, 1.0, -np.inf, np.inf, 0.0, -0.0], (2, 4)), attributes=(1, 7, True), tag="special"),
+        case(np.tile([np.nan, 1.0, -np.inf, np.inf, 0.0, -0.0], (2, 4)), attributes=(1, 22, False), tag="special"),
+        case(np.tile([np.nan, np.nan, 0.0], 8), attributes=(0, 3, True), tag="special"),
+        case(floats(0, 20), attributes=(1, 3, True), tag="empty"),
+        case(floats(20, dtype="float16"), attributes=(0, 3, True)),
+    ],
+    [
+        wrong(floats(3), attributes=(1, 1, True), message="axes (1,)"),
+        wrong(floats(3), attributes=(0, 4, True), message="4 elements of the 3 along axis 0"),
+        wrong(floats(3) + 1j, attributes=(0, 1, True), message="complex numbers have no order", error=DTypeError),
+    ],
+)
+
+
 def extreme(axis, kind, x, indices, updates):
     """One update after another."""
     result = x.copy()

@@ -438,6 +438,9 @@ for name, function in (("sort", np.sort), ("argsort", np.argsort)):
             case(np.array([np.nan, 1.0, -np.inf, np.inf, 0.0, -0.0]), attributes=(0,), tag="special"),
             case(floats(0, 2), attributes=(0,), smooth=name == "sort", tag="empty"),
             case(integers(7), attributes=(0,)),
+            case(distinct(2, 80), attributes=(1,), tag="long"),
+            case(integers(90, 3, low=0, high=9), attributes=(0,), tag="long with ties"),
+            case(np.tile([np.nan, 1.0, -np.inf, 1.0, 0.0, -0.0], (2, 15)), attributes=(1,), tag="long and special"),
         ],
         [wrong(floats(3), attributes=(1,), message="axes (1,)")],
     )

@@ -99,6 +99,6 @@ def test_refusals():
     ):
         with pytest.raises(ConfigError) as caught:
             cr.optim.GradScaler(**arguments)
-        assert str(caught.value) == message
+        assert str(caught.value).splitlines()[0] == message
     with pytest.raises(ConfigError, match=r"update: no gradients were unscaled"):
         cr.optim.GradScaler().update()

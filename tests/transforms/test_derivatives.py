@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import columns
+from chainrule.autograd import columns
 from chainrule.errors import ChainruleError, ConfigError, DifferentiationError, DTypeError, ShapeError
 from chainrule.graph.node import topological
 
@@ -151,6 +151,68 @@ def test_one_sweep_for_all_columns_of_a_large_graph(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(columns, "MAXIMUM_VISITS", 0)
     cr.tree_map(close, cr.hessian(network)(p, x), expected)
     cr.tree_map(close, cr.jacfwd(lambda p: {"y": network(p, x), "z": cr.zeros((2,), dtype=cr.float64)})(p), forwards)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 100])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("transform", [cr.jacfwd, cr.jacrev, cr.jacobian])
+def test_chunks_have_the_same_values(transform: Any, compiled: bool, chunk: int) -> None:
+    wrap = cr.compile if compiled else lambda function: function
+
+    def h(p: Any) -> Any:
+        y = cr.tanh(cr.asarray(A) @ p["x"])
+        return {"y": y, "mixed": cr.outer(y[:2], p["z"]), "n": y.sum(), "same": p["x"], "none": cr.ones((2,))}
+
+    p = {"x": cr.asarray(X), "z": cr.asarray(V[:3])}
+    whole, parts = wrap(transform(h))(p), wrap(transform(h, chunk_size=chunk))(p)
+    for a, b in zip(cr.tree_leaves(whole), cr.tree_leaves(parts), strict=True):
+        assert a.shape == b.shape and a.dtype is b.dtype
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_chunks_of_hessians_and_through_other_transformations(
+    compiled: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrap = cr.compile if compiled else lambda function: function
+    x = cr.asarray(X)
+    close(wrap(cr.hessian(g, chunk_size=chunk))(x), slopes(cr.grad(g), X), 1e-7)
+    close(wrap(cr.vmap(cr.hessian(g, chunk_size=chunk)))(cr.stack([x, 2 * x]))[1], cr.hessian(g)(2 * x))
+    third = slopes(cr.hessian(g), X)
+    close(wrap(cr.jacrev(cr.hessian(g, chunk_size=chunk), chunk_size=chunk))(x), third, 1e-6)
+    expected = 2 * np.einsum("ijk,ij->k", third, slopes(cr.grad(g), X))
+    close(wrap(cr.grad(lambda x: (cr.hessian(g, chunk_size=chunk)(x) ** 2).sum()))(x), expected, 1e-6)
+    holomorphic = cr.jacrev(lambda z: z * z, holomorphic=True, chunk_size=chunk)
+    close(wrap(holomorphic)(cr.asarray(X + 1j)), np.diag(2 * (X + 1j)))
+    p = {"w": [cr.asarray(random.normal(size=(3, 4))), cr.asarray(random.normal(size=(4, 2)))], "b": x}
+    inputs = cr.asarray(random.normal(size=(5, 3)))
+    expected = cr.hessian(network)(p, inputs)
+    monkeypatch.setattr(columns, "MAXIMUM_VISITS", 0)  # one sweep for all columns
+    cr.tree_map(close, wrap(cr.hessian(network, chunk_size=chunk))(p, inputs), expected)
+
+
+@pytest.mark.parametrize("transform", [cr.jacfwd, cr.jacrev])
+def test_chunks_hold_the_values_of_one_chunk_at_a_time(transform: Any) -> None:
+    x = cr.asarray(random.normal(size=24))
+    up, down = cr.asarray(random.normal(size=(4000, 24))), cr.asarray(random.normal(size=(24, 4000)))
+
+    def wide(x: Any) -> Any:
+        return down @ cr.cumsum(cr.tanh(cr.cumsum(up @ x)))
+
+    def arena(chunk: int | None) -> int:
+        return cr.explain(cr.compile(transform(wide, chunk_size=chunk)), x).arena_bytes
+
+    assert arena(4) < arena(None) / 3
+
+
+def test_chunk_sizes_that_are_refused() -> None:
+    for transform in (cr.jacfwd, cr.jacrev, cr.jacobian, cr.hessian):
+        for wrong in (0, -1, 2.0, True, "4"):
+            with pytest.raises(ConfigError, match=f"{transform.__name__}: chunk_size must be a positive whole number"):
+                transform(f, chunk_size=wrong)
+    assert cr.jacfwd(f, chunk_size=np.int64(2))(cr.asarray(X)).shape == (3, 4)
+    assert cr.jacfwd(lambda x: x * 2, chunk_size=2)(cr.zeros((0,))).shape == (0, 0)
 
 
 def test_the_function_is_called_once_on_real_values() -> None:

@@ -3,6 +3,7 @@
 All three are one nest with other strides. The channels are the vectors: outputs are stored with their channels
 last, the kernel is packed so that the channels it is multiplied into lie side by side, and an element of the input
 is broadcast. A depthwise convolution has the channels of the input in vectors too.
+A kernel of 3 by 3 with many channels goes by fewer multiplications instead (`winograd`).
 With strides above 1, the input's gradient is a nest for every remainder of the positions, none of which meets a zero.
 """
 
@@ -10,19 +11,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import pairs
 from .canonical import Item
 from .elements import Bodies, shift_accesses
 from .grouping import Group
-from .images import classes
-from .kernel import Access, Body, Kernel
+from .images import classes, minimal
+from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling, Window
 from .staging import channels_last
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
+from .windows import Space, reads_windows, window_tiling
+from .winograd import forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -44,28 +47,19 @@ class Operand:
     summed: list[int]
 
 
-@dataclass(slots=True)
-class Space:
-    """The axes of a nest: extents, the axis of the result that each walks, and by which step and from where."""
-
-    extents: list[int]
-    axes: list[int]
-    steps: list[int]
-    starts: list[int]
-    summed: list[int]
-    free: list[int] = field(default_factory=list)
-    fixed: int = 0
-
-
 def lower_convolution(lowering: Lowering, group: Group) -> None:
     """Add the kernels of a convolution or one of its gradients, with what follows it."""
     item = group.anchor
     assert item is not None
+    shape = item.inputs[1].shape
     if item.kind == "convolution_weight_grad":
-        _weight_grad(lowering, group, item)
+        few = minimal(item.kind, item.op, item.shape[1:], shape, item.inputs[0].dtype)
+        (_minimal_weight_grad if few else _weight_grad)(lowering, group, item)
         return
+    few = minimal(item.kind, item.op, shape, item.shape, item.inputs[0].dtype)
     with channels_last(lowering, group):
-        (_forward if item.kind == "convolution" else _input_grad)(lowering, group, item)
+        lower = _minimal if few else _forward if item.kind == "convolution" else _input_grad
+        lower(lowering, group, item)
 
 
 def _forward(lowering: Lowering, group: Group, item: Item) -> None:
@@ -90,6 +84,11 @@ def _forward(lowering: Lowering, group: Group, item: Item) -> None:
         )
         a = Operand(base, offset, [strides[0], *moves, 1], taps)
         b = Operand(source, 0, [0] * (rank + 1) + [panel], places[:-1])
+        if reads_windows(item.kind, op, x.shape, w.shape, kernel):
+            space.windows = tuple(
+                Window(1 + n, n, op.strides[n], op.dilations[n], -op.low[n], x.shape[2 + n]) for n in range(rank)
+            )
+            a.offset -= sum(low * strides[axis] for low, axis in zip(op.low, spatial))
     else:
         split = [1] if groups > 1 else []
         space = Space(
@@ -134,6 +133,8 @@ def _input_grad(lowering: Lowering, group: Group, item: Item) -> None:
             )
             a = Operand(base, here, [strides[0], *(strides[s] for s in spatial), 1], along)
             b = Operand(source, first_place, [0] * (rank + 1) + [panel], jumps)
+            if reads_windows(item.kind, op, g.shape, w.shape, kernel) and all(taps):
+                space.windows = tuple(Window(1 + n, n, 1, moves[n], meets[n], g.shape[2 + n]) for n in range(rank))
         else:
             split = [1] if groups > 1 else []
             space = Space(
@@ -162,9 +163,13 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     rank = len(kernel)
     spatial = list(range(2, 2 + rank))
     depthwise = groups > 1 and per_group == 1 and outs == 1
-    base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
-    other, shift, moves = _channels_last(lowering, g)
     batch = x.shape[0] // parts
+    if x.dtype.is_half:
+        (base, offset, strides), (other, shift, moves) = (pairs.image_pairs(lowering, y) for y in (x, g))
+        batch //= 2
+    else:
+        base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
+        other, shift, moves = _channels_last(lowering, g)
     summed = [batch, *g.shape[2:]]
     along = [strides[0], *(s * strides[a] for s, a in zip(op.strides, spatial))]
     across = [moves[0], *(moves[a] for a in spatial)]
@@ -173,15 +178,20 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     places = [a + 1 for a in spatial]  # axes of the result, which has the parts in front
     if depthwise:
         space = Space(
-            [*(parts for _ in split), *kernel, groups],
-            [*split, *places, 1],
-            [1] * (len(split) + rank + 1),
-            [0] * (len(split) + rank + 1),
+            [parts, *kernel, groups],
+            [0, *places, 1],
+            [1] * (rank + 2),
+            [0] * (rank + 2),
             summed,
-            fixed=len(split),
+            fixed=1,
         )
-        a = Operand(base, offset, [*(batch * strides[0] for _ in split), *taps, 1], along)
-        b = Operand(other, shift, [*(batch * moves[0] for _ in split), *[0] * rank, 1], across)
+        a = Operand(base, offset, [batch * strides[0], *taps, 1], along)
+        b = Operand(other, shift, [batch * moves[0], *[0] * rank, 1], across)
+        if reads_windows(item.kind, op, x.shape, g.shape, kernel):
+            space.windows = tuple(
+                Window(1 + n, 1 + n, op.dilations[n], op.strides[n], -op.low[n], x.shape[2 + n]) for n in range(rank)
+            )
+            a.offset -= sum(low * strides[axis] for low, axis in zip(op.low, spatial))
     else:
         each = [1] if groups > 1 else []
         count = len(split) + len(each)
@@ -204,6 +214,47 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
             across,
         )  # fmt: skip
     _nest(lowering, group, item, space, a, b, packed=False)
+
+
+# --- by fewer multiplications ----------------------------------------------------------------------
+
+
+def _minimal(lowering: Lowering, group: Group, item: Item) -> None:
+    """A convolution or the gradient of its input by `winograd`: the latter has the kernel's places backwards."""
+    x, w = item.inputs
+    flipped = item.kind == "convolution_input_grad"
+    outputs, channels = (w.shape[1], w.shape[0]) if flipped else w.shape[:2]
+    base, offset, strides = _channels_last(lowering, x)
+    packed, _ = pack_kernel(lowering, w, 1, int(flipped))
+    lanes = lowering.tiles.lanes(item.dtype.itemsize)
+    source, (vector, element, channel) = transformed_kernel(
+        lowering, packed, (-(-outputs // lanes), channels, lanes), flipped
+    )
+    plan = forward_tiling(lowering.tiles.registers(), lanes, channels, outputs, *item.shape[2:])
+    space = Space([item.shape[0], *item.shape[2:], outputs], [0, 2, 3, 1], [1] * 4, [0] * 4, [3, 3, channels])
+    if flipped:
+        op: Any = item.op
+        offset += sum((zeros + low - 2) * step for zeros, low, step in zip(item.value, op.low, strides[2:]))
+    a = Operand(base, offset, [strides[0], *strides[2:], 0], [*strides[2:], 1])
+    b = Operand(source, 0, [0, 0, 0, vector], [TILE_INPUTS * element, element, channel])
+    _contract(lowering, group, item, space, a, b, plan, item.shape[0])
+
+
+def _minimal_weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
+    """The gradient of a kernel by `winograd`."""
+    x, g = item.inputs
+    parts, outputs, channels = item.shape[:3]
+    base, offset, strides = _channels_last(lowering, x)
+    other, shift, moves = _channels_last(lowering, g)
+    each = -(-x.shape[0] // parts)
+    lanes = lowering.tiles.lanes(item.dtype.itemsize)
+    plan = gradient_tiling(lowering.tiles.registers(), lanes, channels, outputs, *g.shape[2:])
+    space = Space([parts, channels, 3, 3, outputs], [0, 2, 3, 4, 1], [1] * 5, [0] * 5, [each, *g.shape[2:]])
+    # where the images of a part begin is computed from the extra words, so that another batch size finds the kernel
+    a = Operand(base, offset, [0, 1, *strides[2:], 0], [strides[0], *strides[2:]])
+    b = Operand(other, shift, [0, 0, 0, 0, 1], [moves[0], *moves[2:]])
+    partial = partial_gradient(lowering, parts, channels, outputs)
+    _contract(lowering, group, item, space, a, b, plan, x.shape[0], partial)
 
 
 # --- operands -------------------------------------------------------------------------------------
@@ -291,31 +342,47 @@ def _free_axes(item: Item, space: Space, a: Operand) -> tuple[int, ...]:
 
 def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand, b: Operand, packed: bool) -> None:
     """Add one contraction kernel."""
-    rank = len(item.shape)
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
-    bodies = Bodies(lowering, item.shape, [])
     chain = contraction_chain(tuple(space.summed))
-    bodies.argument(math.prod(space.summed), space.summed[0], chain[1])
-    body, _ = bodies.body(group.items, item, list(range(rank)), lowering.stored)
+    plan = window_tiling(lowering.tiles.registers(), lanes, space, packed) if space.windows else None
+    plan = plan or tiling(
+        lowering.tiles.registers(), lanes, tuple(space.extents[:-1]), space.extents[-1], tuple(space.summed), chain,
+        free=_free_axes(item, space, a), fixed=space.fixed, itemsize=item.dtype.itemsize,
+        strided=item.kind == "convolution_weight_grad", along=a.strides[-1] != 0, packed=packed,
+    )  # fmt: skip
+    if item.inputs[0].dtype.is_half:
+        plan = plan._replace(pairs=True)
+    partial = None
+    if plan.blocks == "outside":
+        extents = tuple(space.extents)
+        partial = lowering.new_buffer("arena", item.dtype, extents).number, contiguous(extents)
+    _contract(lowering, group, item, space, a, b, plan, chain[1], partial)
+
+
+def _contract(
+    lowering: Lowering,
+    group: Group,
+    item: Item,
+    space: Space,
+    a: Operand,
+    b: Operand,
+    plan: Tiling,
+    third: int,
+    partial: tuple[int, tuple[int, ...]] | None = None,
+) -> None:
+    """Add the kernel of a plan. `third`: its third extra word; `partial`: buffer and strides of partial sums."""
+    bodies = Bodies(lowering, item.shape, [])
+    bodies.argument(math.prod(space.summed), space.summed[0], third)
+    body, _ = bodies.body(group.items, item, list(range(len(item.shape))), lowering.stored)
     for access in bodies.accesses:
         strides = access.strides
         access.offset += sum(start * strides[axis] for start, axis in zip(space.starts, space.axes))
         access.strides = tuple(step * strides[axis] for step, axis in zip(space.steps, space.axes))
-    extents = tuple(space.extents)
-    last = len(extents) - 1
-    plan = tiling(
-        lowering.tiles.registers(), lanes, extents[:-1], extents[-1], tuple(space.summed), chain,
-        free=_free_axes(item, space, a), fixed=space.fixed, itemsize=item.dtype.itemsize,
-        strided=item.kind == "convolution_weight_grad", along=a.strides[-1] != 0, packed=packed,
-    )  # fmt: skip
     operands = [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)]
-    if item.inputs[0].dtype.is_half:
-        plan = plan._replace(pairs=True)
-    if plan.blocks == "outside":
-        partial = lowering.new_buffer("arena", item.dtype, extents)
-        operands.append(Access(partial.number, item.dtype, 0, contiguous(extents)))
+    if partial is not None:
+        operands.append(Access(partial[0], item.dtype, 0, partial[1]))
     shift_accesses(body, len(operands))
-    accesses = operands + bodies.accesses
-    kernel = Kernel("contract", extents, last, accesses, body, extra=tuple(bodies.extra), static=plan)
+    accesses, extents = operands + bodies.accesses, tuple(space.extents)
+    kernel = Kernel("contract", extents, len(extents) - 1, accesses, body, extra=tuple(bodies.extra), static=plan)
     rows = item.shape[0] if item.kind != "convolution_weight_grad" and item.shape[0] > 1 else 0
     lowering.add(kernel, rows, lowering.label([item, *group.items]))

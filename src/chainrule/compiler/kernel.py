@@ -26,6 +26,8 @@ FIRST_BUFFER = 2
 SHORT_REDUCTION = 16
 #: terms of a chain of multiply-adds that is written out, so that small tiles follow one another without a pause
 SHORT_CHAIN = 9
+#: outputs and inputs, along an axis, of a tile of a convolution by fewer multiplications
+TILE_OUTPUTS, TILE_INPUTS = 2, 4
 #: virtual lanes of a reduction along the last axis
 LANES = 16
 #: primitives that cost many instructions
@@ -114,6 +116,13 @@ class Kernel:
         words += self.extra
         return words
 
+    @property
+    def free_axis(self) -> int:
+        """The axis along which strides that are not 0 are arguments even in specialised code: a long chain's; or -1."""
+        if self.kind == "reduce" and self.static[1] > self.vector and self.static[2:4] == (1, False):
+            return self.static[1]
+        return -1
+
     def key(self) -> tuple:
         """What the code depends on: equal keys, equal functions."""
         vector = self.vector
@@ -122,7 +131,8 @@ class Kernel:
             if self.kind == "reduce" and not self.static[3]:  # the (outermost) reduced extent is an argument
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
-            strides: tuple = tuple((a.dtype.name, a.strides) for a in self.accesses)
+            free = self.free_axis
+            strides: tuple = tuple((a.dtype.name, _known(a.strides, free)) for a in self.accesses)
         else:
             sizes = (None,) * len(self.sizes)
             strides = tuple((a.dtype.name, len(a.strides), _unit(a.strides, vector)) for a in self.accesses)
@@ -165,9 +175,28 @@ def _code_key(body: Body) -> tuple:
     return tuple(parts)
 
 
+def _known(strides: tuple[int, ...], free: int) -> tuple[int | None, ...]:
+    """Strides, with None for that of the axis `free` unless it is 0."""
+    if free < 0 or not strides[free]:
+        return strides
+    return (*strides[:free], None, *strides[free + 1 :])
+
+
 def _unit(strides: tuple[int, ...], axis: int) -> int | None:
     """The stride of an axis if code depends on it even when generic: 0 or 1."""
     return strides[axis] if axis < len(strides) and strides[axis] in (0, 1) else None
+
+
+class Window(NamedTuple):
+    """Along one axis of an image without zeros around it: the positions that index i of axis `axis` and index r of the
+    summed axis `summed` meet, ``start + i * step + r * jump``. Those outside of 0 ... `extent` stand for zeros."""
+
+    axis: int
+    summed: int
+    step: int
+    jump: int
+    start: int
+    extent: int
 
 
 class Tiling(NamedTuple):
@@ -178,6 +207,10 @@ class Tiling(NamedTuple):
     where it is an argument; `first`: the first summed axis of a chain. Its blocks are "one", "inside" of a tile,
     or "outside" of the panels, with partial sums in memory. `packed`: b lies in panels of vectors. `pairs`: an element
     of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
+    `block`: tiles of an image that are transformed together (see compiler/winograd.py), 0 for the plain nest.
+    `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
+    `windows`: where a depthwise convolution may look over the borders of a (backends/cpu/windows.py), for each spatial
+    axis; `together`: terms of the last summed axis that are written out.
     """
 
     lanes: int
@@ -189,6 +222,10 @@ class Tiling(NamedTuple):
     blocks: str
     packed: bool
     pairs: bool = False
+    block: int = 0
+    across: bool = False
+    windows: tuple[Window, ...] = ()
+    together: int = 1
 
 
 def summed_extents(kernel: Kernel) -> tuple[int, ...]:
@@ -199,10 +236,33 @@ def summed_extents(kernel: Kernel) -> tuple[int, ...]:
     return tuple(kernel.extra[1] if extent is None else extent for extent in static.reduced)
 
 
+def has_windows(kernel: Kernel) -> bool:
+    """Whether a kernel is a contraction that looks over the borders of its operand a."""
+    return isinstance(kernel.static, Tiling) and bool(kernel.static.windows)
+
+
+def inside_windows(kernel: Kernel) -> tuple[int, list[int], tuple[int, ...]]:
+    """Offset, extents and strides of what a contraction with windows reads of a: the image, not what lies around it."""
+    access = kernel.accesses[0]
+    assert isinstance(kernel.static, Tiling)
+    sizes = [*kernel.sizes, *summed_extents(kernel)]
+    strides, offset = list(access.strides), access.offset
+    for window in kernel.static.windows:
+        unit = access.strides[window.axis] // window.step
+        offset -= window.start * unit
+        sizes[window.axis], strides[window.axis] = window.extent, unit
+        strides[len(kernel.sizes) + window.summed] = 0
+    return offset, sizes, tuple(strides)
+
+
 def has_partial_sums(kernel: Kernel) -> bool:
     """Whether a contraction keeps the sums of its blocks in memory, as its access 2."""
-    static = kernel.static
-    return static.blocks == "outside" if isinstance(static, Tiling) else static[5]
+    return not isinstance(kernel.static, Tiling) or kernel.static.blocks == "outside"
+
+
+def multiplies_pairs(kernel: Kernel) -> bool:
+    """Whether an element of the operands of a contraction is a pair of bfloat16."""
+    return kernel.static.pairs if isinstance(kernel.static, Tiling) else kernel.static[4]
 
 
 class Tiles(Protocol):
@@ -217,5 +277,5 @@ class Tiles(Protocol):
     def registers(self) -> int:
         """Vector registers."""
 
-    def tile(self, itemsize: int, vectors: int, rows: int) -> tuple[int, tuple[int, ...]]:
-        """Rows of a register tile, and the vectors of each panel (of `vectors`; 0: not known)."""
+    def generic(self) -> tuple[int, int]:
+        """Rows of a register tile of a product of any sizes, and vectors."""

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
-#: elements of an operand from which on packing goes through transposed blocks
-TRANSPOSED = 16384
+
+#: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
+#: rows on the left, if its columns are so long at least
+FEW_ROWS, LONG_COLUMN = 4, 16
 
 
 def lower_product(lowering: Lowering, group: Group) -> None:
@@ -42,7 +44,8 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
     bodies = Bodies(lowering, item.shape, [k, k, contraction_block(k)])
     vectors = -(-n // lanes)
-    packed = n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
+    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN
+    packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
     source, offset_b, step = lowering.buffer(view_b.base).number, view_b.offset, 1
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
@@ -53,6 +56,8 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     if swapped:
         for access in bodies.accesses:
             access.strides = (*access.strides[:-2], access.strides[-1], access.strides[-2])
+    if across:
+        step = b_n
     operands = [
         Access(lowering.buffer(view_a.base).number, item.dtype, view_a.offset, (*lead_a, a_m, 0, a_k)),
         Access(source, item.dtype, offset_b, (*lead_b, 0, step, b_k)),
@@ -60,7 +65,7 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     sizes = (*item.shape[:-2], m, n)
     static = tiling(
         lowering.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
-        fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed,
+        fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed, across=across,
     )  # fmt: skip
     if static.blocks == "outside":
         partial = lowering.new_buffer("arena", item.dtype, sizes)
@@ -82,7 +87,6 @@ def lower_generic_product(lowering: Lowering, group: Group) -> None:
     view_a, view_b = lowering.views[a], lowering.views[b]
     n, k = item.shape[-1], a.shape[-1]
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
-    rows, panels = lowering.tiles.tile(item.dtype.itemsize, 0, item.shape[-2])
     b_k, b_n = view_b.strides[-2:]
     source, offset, lead, vector = lowering.buffer(view_b.base).number, view_b.offset, view_b.strides[:-2], lanes
     if b_n != 1 and n > 1:
@@ -96,7 +100,7 @@ def lower_generic_product(lowering: Lowering, group: Group) -> None:
         Access(source, item.dtype, offset, (*lead, 0, vector, b_k)),
         Access(lowering.buffer(item).number, item.dtype, lowering.views[item].offset, lowering.views[item].strides),
     ]
-    static = (batched, lanes, rows, panels, True, True, 0)
+    static = (batched, lanes, *lowering.tiles.generic(), False)
     extra = (k, contraction_block(k))
     axis_n = len(item.shape) - 1
     kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
@@ -118,11 +122,10 @@ def pack_operand(
         Access(source, dtype, offset, (*lead, lanes * b_n, b_k, b_n)),
         Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
     ]
-    # Transposing blocks of registers is fast to run and slow to compile: for operands where it matters.
-    blocks = b_k == 1 and n * k >= (TRANSPOSED if lowering.baked else 4 * TRANSPOSED)
-    static = (bool(outer), lanes, blocks)
+    # Transposing blocks of registers is slow to compile: one function for operands of all shapes.
+    static = (bool(outer), lanes, b_k == 1 and k > 1)
     sizes = (*outer, vectors, k)
-    kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=lowering.baked)
+    kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=False)
     lowering.add(kernel, 0, "pack")
     lowering.packed[key] = packed.number
     return packed.number

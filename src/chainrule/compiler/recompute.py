@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from itertools import accumulate
 
+from .attention import KINDS
 from .canonical import MOVEMENTS, Item
+from .kernel import TRANSCENDENTAL
 from .tiling import EXAMPLE_BATCH, SMALL_BATCH
 
 #: operations that cost about as much as writing and reading their result
@@ -26,7 +28,7 @@ LEAST_BYTES = 64 << 10
 LARGE_BYTES = 512 << 10
 #: operations that making an item again may take
 LONGEST = 24
-HEAVY = frozenset(("bmm", "convolution", "convolution_input_grad", "convolution_weight_grad", "loop"))
+HEAVY = KINDS | frozenset(("bmm", "convolution", "convolution_input_grad", "convolution_weight_grad", "loop"))
 
 
 def example_bytes(item: Item) -> int:
@@ -46,6 +48,7 @@ def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     kept = {id(item) for item in outputs}
     inside = kept | _needed_in_memory(items)
     candidates = {id(item) for item in items if id(item) not in inside and _is_cheap(item, LEAST_BYTES)}
+    candidates = _without_exchanges(items, time, candidates)
     items = _with_copies(items, outputs, time, candidates)
     return _with_copies(items, outputs, time, _from_what_stays(items, time, kept))
 
@@ -69,26 +72,50 @@ def _with_copies(items: list[Item], outputs: list[Item], time: dict[int, int], c
     return _ordered(items, outputs) if copies else items
 
 
+def _without_exchanges(items: list[Item], time: dict[int, int], candidates: set[int]) -> set[int]:
+    """Candidates but for transcendental functions of what would be kept for nothing else: one array for another."""
+    last = _last_uses(items, time)
+    until: dict[int, int] = {}  # when an item can last be had without keeping more for it
+    found: set[int] = set()
+    for item in items:
+        until[id(item)] = when = last.get(id(item), 0) if item.kind != "leaf" else time[id(items[-1])]
+        if id(item) not in candidates:
+            continue
+        large = [x for x in map(_shown, item.inputs) if _stored_bytes(x) * 8 > example_bytes(item)]
+        free = min((until[id(x)] for x in large), default=when)
+        if free >= when or item.kind not in TRANSCENDENTAL:
+            found.add(id(item))
+            until[id(item)] = max(when, free)
+    return found
+
+
 def _from_what_stays(items: list[Item], time: dict[int, int], kept: set[int]) -> set[int]:
     """Large items that a product reads late, and that follow from one that is stored until then at any rate.
 
     Normalised and rectified activations are such: the input of the normalisation waits for its own backward pass.
     """
-    last: dict[int, int] = {}  # when each item is read for the last time, by whatever sees it
-    for user in reversed(items):
-        when = last.get(id(user), 0) if user.kind in MOVEMENTS else time[id(user)]
-        for operand in user.inputs:
-            last[id(operand)] = max(last.get(id(operand), 0), when)
+    last = _last_uses(items, time)
     found: set[int] = set()
     for item in items:
         wanted = last.get(id(item), 0)
-        large = example_bytes(item) >= LARGE_BYTES
+        # what takes half the memory is read as fast as anything that it would be made from
+        large = example_bytes(item) >= LARGE_BYTES and not item.dtype.is_half
         if large and item.kind in CHEAP and wanted - time[id(item)] > LATE and id(item) not in found:
             chain = _made_from(item, kept, last, wanted)
             found.update(map(id, chain or ()))
         elif item.kind in MOVEMENTS and id(item.inputs[0]) in found:
             found.add(id(item))
     return found - kept
+
+
+def _last_uses(items: list[Item], time: dict[int, int]) -> dict[int, int]:
+    """When each item is read for the last time, by whatever sees it."""
+    last: dict[int, int] = {}
+    for user in reversed(items):
+        when = last.get(id(user), 0) if user.kind in MOVEMENTS else time[id(user)]
+        for operand in user.inputs:
+            last[id(operand)] = max(last.get(id(operand), 0), when)
+    return last
 
 
 def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) -> list[Item] | None:
@@ -127,10 +154,16 @@ def _is_cheap(item: Item, least: int) -> bool:
     return sum(_stored_bytes(operand) * 8 > size for operand in item.inputs) <= 1
 
 
-def _stored_bytes(item: Item) -> int:
-    """Bytes of what an operand shows a view of."""
+def _shown(item: Item) -> Item:
+    """What an operand shows a view of."""
     while item.kind in MOVEMENTS:
         item = item.inputs[0]
+    return item
+
+
+def _stored_bytes(item: Item) -> int:
+    """Bytes of what an operand shows a view of."""
+    item = _shown(item)
     if item.kind in ("full", "scalar", "iota"):
         return 0
     return example_bytes(item)

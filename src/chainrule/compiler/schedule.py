@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 
 from .ahead import fetch_ahead
 from .arena import plan_arena
+from .attention import KINDS, attention_flops
 from .in_place import check_before, index_loads, scatter_into_state
 from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
@@ -69,8 +70,9 @@ def step_cost(step: Step) -> float:
         else:
             lanes, rows = kernel.static[1], kernel.static[2]
         used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
-        speed = 360.0 if kernel.accesses[0].dtype.is_half else 180.0
-        return 20 + 2 * kernel.extra[0] * elements / (speed * used * min(1.0, rows / 6)) + elements * 0.05
+        return 20 + 2 * kernel.extra[0] * elements / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
+    if kernel.kind in KINDS:
+        return 20 + attention_flops(kernel) / 150.0
     if kernel.kind == "csr":
         return 20 + 2 * kernel.sizes[0] + kernel.extra[2] * (2 + 0.05 * kernel.sizes[1])
     if kernel.kind == "pack":
@@ -194,20 +196,26 @@ class Schedule:
             target = leaves.get(leaf) or self.lowering.leaf_buffer(leaf)
             self.in_place[output] = leaf
             writers, later = uses.get(source.number, ([], []))
-            if len(writers) == 1 and self._may_overwrite(writers[0], source, target):
-                writer = writers[0]
-                readers = [n for n in uses.get(target.number, ([], []))[1] if n != writer]
-                if not any(reach[n] >> writer & 1 for n in readers + checks if n != writer):
-                    if _checks(self.steps[writer]):
-                        check_before(self, writer, uses)
-                        reach.append(0)
-                    self._predecessors[writer].update(readers)
-                    self._follow(reach, writer, readers, writer in waited)
+            if writers and all(self._may_overwrite(n, source, target) for n in writers):
+                reading = uses.get(target.number, ([], []))[1]
+                readers = [n for n in reading if n not in writers]
+                # one of several writers must not read what another one has overwritten, nor check anything
+                alone = len(writers) == 1
+                apart = alone or (len(readers) == len(reading) and not any(_checks(self.steps[w]) for w in writers))
+                if apart and not any(reach[n] >> w & 1 for n in readers + checks for w in writers if n != w):
+                    kernels = [self.steps[writer].kernel for writer in writers]
+                    for writer in writers:
+                        if _checks(self.steps[writer]):
+                            check_before(self, writer, uses)
+                            reach.append(0)
+                        self._predecessors[writer].update(readers)
+                        self._follow(reach, writer, readers, writer in waited)
                     waited.update(readers)
-                    kernel = self.steps[writer].kernel
-                    self._rename(source, target, [writer, *later])
-                    walk_touched_rows(self, writer)
-                    if self.steps[writer].kernel is not kernel or self.steps[writer].checked:
+                    self._rename(source, target, [*writers, *later])
+                    if alone:
+                        walk_touched_rows(self, writers[0])
+                    changed = (self.steps[w].kernel is not k or self.steps[w].checked for w, k in zip(writers, kernels))
+                    if any(changed):
                         uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
                         checks = [n for n, s in enumerate(self.steps) if _checks(s)]
                     continue
@@ -232,6 +240,8 @@ class Schedule:
         added = 0
         for other in before:
             added |= reach[other] | 1 << other
+        if not added & ~reach[number]:
+            return  # known, also to what follows
         reach[number] |= added
         if followed:
             for other in range(len(reach)):
@@ -274,7 +284,7 @@ class Schedule:
         if _checks(step) and index_loads(kernel) is None:
             return False
         if target.number not in step.reads:
-            return kernel.kind in ("map", "reduce", "contract")
+            return kernel.kind in KINDS or kernel.kind in ("map", "reduce", "contract")
         if kernel.kind not in ("map", "reduce", "contract"):
             return False
         stored = [kernel.accesses[a] for _, a in kernel.body.stores if kernel.accesses[a].buffer == source.number]

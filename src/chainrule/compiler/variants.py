@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from .kernel import Kernel, Tiling, summed_extents
+from .kernel import Kernel, Tiling, has_windows, summed_extents
 from .plan import CallPlan, Plan, RegionPlan, TaskPlan, kernel_key
 from .tiling import WIDTHS, _cycles, split_panels
 
@@ -20,18 +20,13 @@ CHUNK_FACTORS = (1.0, 0.5, 2.0, 4.0, 0.0)
 def kernel_variants(kernel: Kernel, registers: int) -> list[Kernel]:
     """`kernel` first, then the same contraction with other tiles and panels, the likeliest by estimate first."""
     static: Any = kernel.static
-    if kernel.kind != "contract" or not kernel.baked or 0 in kernel.sizes or getattr(static, "pairs", False):
+    if not isinstance(static, Tiling) or 0 in kernel.sizes or static.pairs or static.block:
         return [kernel]
-    if isinstance(static, Tiling):
-        own, vectors = (tuple(static.tile), tuple(static.panels)), sum(static.panels)
-        extents = kernel.sizes[:-1]
-        sizes = [range(1, extent + 1) if size > 1 else (1,) for size, extent in zip(static.tile, extents)]
-    elif len(static) == 7:
-        own, vectors = ((static[2],), tuple(static[3])), sum(static[3])
-        extents = kernel.sizes[-2:-1]
-        sizes = [range(1, extents[0] + 1)]
-    else:
+    if has_windows(kernel):  # other tiles need other numbers of terms at once
         return [kernel]
+    own, vectors = (tuple(static.tile), tuple(static.panels)), sum(static.panels)
+    extents = kernel.sizes[:-1]
+    sizes = [range(1, extent + 1) if size > 1 else (1,) for size, extent in zip(static.tile, extents)]
     along = bool(kernel.accesses[0].strides[len(kernel.sizes) - 1])
     terms = 1
     for extent in summed_extents(kernel):
@@ -54,15 +49,13 @@ def kernel_variants(kernel: Kernel, registers: int) -> list[Kernel]:
 
 def _with_tile(kernel: Kernel, tile: tuple[int, ...], panels: tuple[int, ...]) -> Kernel:
     static: Any = kernel.static
-    if isinstance(static, Tiling):
-        return replace(kernel, static=static._replace(tile=tile, panels=panels))
-    return replace(kernel, static=(*static[:2], tile[0], panels, *static[4:]))
+    return replace(kernel, static=static._replace(tile=tile, panels=panels))
 
 
 def tile_of(kernel: Kernel) -> list[list[int]]:
     """What distinguishes the variants of a kernel, for a file."""
     static: Any = kernel.static
-    tile, panels = (static.tile, static.panels) if isinstance(static, Tiling) else ((static[2],), static[3])
+    tile, panels = (static.tile, static.panels) if isinstance(static, Tiling) else (static[2:3], static[3:4])
     return [list(tile), list(panels)]
 
 

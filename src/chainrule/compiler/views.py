@@ -78,9 +78,10 @@ class Views:
         self._within: set[int] = set()  # pads that are views: their operand is stored inside its zeros
         self._padding = self._halos(items)
         self._free: set[int] = set()  # items computed from numbers and counts alone, which say nothing about an order
-        #: items that are stored inside the concatenation that they are a part of
+        #: items that are stored inside the concatenation that they are a part of, or as a result that is a view of them
         self.inside: dict[int, Item] = {}
         places = self._parts(items)
+        self._results = self._turned(outputs) if given is None else {}
         for item in items:
             view = places.get(item.index)
             if item.kind in MOVEMENTS:
@@ -89,6 +90,8 @@ class Views:
                     self.copied.add(item.index)
             elif item.index in self._within:
                 view = self._padded(item)
+            elif item.kind == "copy" and self.inside.get(self._views[item.inputs[0].index].base.index) is item:
+                view = self._views[item.inputs[0].index]
             self._views[item.index] = view or (given or {}).get(item.index) or self._own(item)
 
     def __getitem__(self, item: Item) -> View:
@@ -144,6 +147,24 @@ class Views:
                 offset += part.shape[axis] * strides[axis]
         return found
 
+    def _turned(self, outputs: list[Item]) -> dict[int, Item]:
+        """Items that convolutions or elementwise operations compute, of which a result is a permutation."""
+        found: dict[int, Item] = {}
+        for item in outputs:
+            turned = item.inputs[0] if item.kind == "copy" else item
+            if turned.kind == "permute":
+                x = turned.inputs[0]
+                if x.kind in CONVOLUTIONS or (x.op is not None and x.op.family == "elementwise"):
+                    found.setdefault(x.index, item)
+        return found
+
+    def _is_result(self, item: Item, order: tuple[int, ...]) -> bool:
+        """Whether an item, with its axes in memory in this order, is what a result is a view of, row by row."""
+        result = self._results.get(item.index)
+        if result is None or item.index in self._padding:
+            return False
+        return result.inputs[0].op.axes == order  # type: ignore[union-attr]
+
     def _padded(self, item: Item) -> View:
         x = item.inputs[0]
         view = self._views[x.index]
@@ -160,6 +181,8 @@ class Views:
         low, high = self._padding.get(item.index, ((0,) * rank, (0,) * rank))
         if order == tuple(range(rank)) and not any(low) and not any(high):
             return View(item, 0, contiguous(item.shape))
+        if self._is_result(item, order):
+            self.inside[item.index] = self._results[item.index]
         layout = self.layouts[item.index] = Layout(item.shape, order, tuple(low), tuple(high))
         return View(item, layout.offset(), layout.strides())
 

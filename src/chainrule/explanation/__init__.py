@@ -10,7 +10,7 @@ from .. import memory, runtime
 from ..backends.cpu import toolchain
 from ..backends.cpu.codegen import kernel_module
 from ..capture import CompiledFunction
-from ..compiled import Compiled
+from ..capture.compiled import Compiled
 from ..compiler.arena import ALIGNMENT
 from ..compiler.code import optimisation
 from ..errors import ConfigError

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..arguments import argument_array
 from ..capture import captured_names
-from ..compiled import Compiled
+from ..capture.arguments import argument_array
+from ..capture.compiled import Compiled
 from ..dtypes import uint64
 from ..graph.node import Node
 from ..layers import Layers

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import functions as fn
 from .. import runtime
-from ..errors import CompileError, ConfigError, DTypeError, ShapeError
-from ..ops.base import message
+from ..errors import CompileError, DTypeError, ShapeError
+from ..ops.base import message, misuse
 from ..tensor import Tensor, node_of, state
 
 _CONVERT = "convert it with chainrule.asarray(...); compiled functions do so with their arguments"
@@ -45,7 +45,7 @@ def check_reduction(name: str, reduction: str, extra: tuple[str, ...] = ()) -> N
     """ConfigError unless `reduction` is one of 'mean', 'sum', 'none' and `extra`."""
     if reduction not in REDUCTIONS and reduction not in extra:
         names = ", ".join(repr(r) for r in REDUCTIONS + extra)
-        raise ConfigError(f"{name}: reduction must be one of {names}, not {reduction!r}")
+        raise misuse(f"{name}: reduction must be one of {names}, not {reduction!r}")
 
 
 def same_shape(name: str, input: Tensor, target: Tensor, argument: str = "target") -> Tensor:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 
 from .. import functions as fn
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..functions.elementwise import rectified
+from ..ops.base import misuse
 from ..tensor import Tensor
 from ._common import axis_of, check_floating, fail
 
@@ -162,7 +163,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
         inner = (input + fn.square(input) * input * 0.044715) * math.sqrt(2.0 / math.pi)
         return (fn.tanh(inner) + 1.0) * (input * 0.5)
-    raise ConfigError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
+    raise misuse(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -182,7 +183,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     """
     check_floating("softplus", input)
     if beta == 0 or threshold > 80:
-        raise ConfigError(f"softplus: beta must not be 0 and threshold at most 80, not {beta} and {threshold}")
+        raise misuse(f"softplus: beta must not be 0 and threshold at most 80, not {beta} and {threshold}")
     scaled = input if beta == 1.0 else input * beta
     linear = scaled > threshold
     smooth = fn.log1p(fn.exp(fn.where(linear, 0, scaled)))
@@ -200,7 +201,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
         [-1.0, 0.5, 1.0]
     """
     if not min_val < max_val:
-        raise ConfigError(f"hardtanh: min_val must be below max_val, not {min_val} and {max_val}")
+        raise misuse(f"hardtanh: min_val must be below max_val, not {min_val} and {max_val}")
     return fn.where(input <= min_val, min_val, fn.where(input >= max_val, max_val, input))
 
 
@@ -284,5 +285,5 @@ def _tempered(name: str, input: Tensor, temperature: float) -> Tensor:
     if temperature == 1.0:
         return input
     if not temperature > 0:
-        raise ConfigError(f"{name}: temperature must be positive, not {temperature}")
+        raise misuse(f"{name}: temperature must be positive, not {temperature}")
     return input / temperature

@@ -7,7 +7,8 @@ the lectures take the mean (003) and the sum (004). No loss broadcasts its targe
 from __future__ import annotations
 
 from .. import functions as fn
-from ..errors import ConfigError, DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError
+from ..ops.base import misuse
 from ..tensor import Tensor
 from ._common import as_tensor, check_floating, check_reduction, fail, reduce, same_shape
 from ._labels import check_label_type, check_labels, class_mask
@@ -56,7 +57,7 @@ def cross_entropy(
     check_floating(name, input)
     check_reduction(name, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ConfigError(f"{name}: label_smoothing must lie between 0 and 1, not {label_smoothing}")
+        raise misuse(f"{name}: label_smoothing must lie between 0 and 1, not {label_smoothing}")
     axis = _class_axis(name, input)
     weight = _class_weight(name, input, weight, axis)
     if target.dtype.kind == "f" and target.shape == input.shape:

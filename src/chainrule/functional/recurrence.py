@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import functions as fn
+from ..control.looping import scan
 from ..errors import DTypeError, ShapeError
 from ..linalg import matmul
-from ..looping import scan
 from ..tensor import Tensor, node_of
 from ._common import as_tensor, fail
 from .activations import relu, sigmoid, tanh
@@ -180,13 +180,21 @@ def lstm_layer(
     gate_activation: Activation = sigmoid,
     lengths: Tensor | None = None,
     reverse: bool = False,
+    weight_hr: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """`lstm_cell` over a sequence (length, batch, input_size): (hidden states, the last (h, c)). See `rnn_layer`."""
-    _check_sequence("lstm_layer", input, state[0], weight_ih, weight_hh, 4)
+    """`lstm_cell` over a sequence (length, batch, input_size): (hidden states, the last (h, c)). See `rnn_layer`.
+
+    Args:
+        weight_hr: (proj_size, hidden_size) makes ``h_t = W_hr (gate(o) act(c_t))``; then h, and the columns of
+            `weight_hh`, are `proj_size` wide, c is `hidden_size` wide.
+    """
+    hidden_size = weight_hh.shape[-1] if weight_hr is None else weight_hr.shape[-1]
+    _check_sequence("lstm_layer", input, state[0], weight_ih, weight_hh, 4, hidden_size)
     projected = _project(input, weight_ih, _sum(bias_ih, bias_hh))
 
     def step(state: tuple[Tensor, ...], x: Tensor) -> tuple[Tensor, ...]:
-        return _lstm_step(x, state[0], state[1], weight_hh, activation, gate_activation)
+        hidden, cell = _lstm_step(x, state[0], state[1], weight_hh, activation, gate_activation)
+        return hidden if weight_hr is None else matmul(hidden, weight_hr.T), cell
 
     outputs, (hidden, cell) = _over_time("lstm_layer", step, state, projected, lengths, reverse)
     return outputs, (hidden, cell)
@@ -289,7 +297,15 @@ def _over_time(
 # --- checks -------------------------------------------------------------------------------------------------------
 
 
-def _check(name: str, input: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, gates: int) -> None:
+def _check(
+    name: str,
+    input: Tensor,
+    hidden: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    gates: int,
+    hidden_size: int | None = None,
+) -> None:
     size = weight_hh.shape[-1]
     if hidden.shape[-1:] != (size,) or hidden.shape[:-1] != input.shape[:-1]:
         expected = (*input.shape[:-1], size)
@@ -297,6 +313,7 @@ def _check(name: str, input: Tensor, hidden: Tensor, weight_ih: Tensor, weight_h
     if hidden.dtype is not weight_hh.dtype:
         problem = f"the hidden state is {hidden.dtype.name}, the weights are {weight_hh.dtype.name}"
         fail(DTypeError, name, problem, (hidden, weight_hh), "convert one with .astype(...)")
+    size = size if hidden_size is None else hidden_size
     for which, weight in (("weight_ih", weight_ih), ("weight_hh", weight_hh)):
         if weight.shape[0] != gates * size:
             problem = f"{which} has {weight.shape[0]} rows, {gates} times hidden_size {size} are {gates * size}"
@@ -316,7 +333,15 @@ def _checked_lengths(name: str, lengths: Any, steps: int, batch: int) -> Tensor:
     return lengths
 
 
-def _check_sequence(name: str, input: Tensor, hidden: Tensor, weight_ih: Tensor, weight_hh: Tensor, gates: int) -> None:
+def _check_sequence(
+    name: str,
+    input: Tensor,
+    hidden: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    gates: int,
+    hidden_size: int | None = None,
+) -> None:
     if len(input.shape) != 3:
         fail(ShapeError, name, f"input must be (length, batch, features), it has {len(input.shape)} axes", (input,))
     if not input.shape[0]:
@@ -324,4 +349,4 @@ def _check_sequence(name: str, input: Tensor, hidden: Tensor, weight_ih: Tensor,
     expected = (input.shape[1], weight_hh.shape[-1])
     if hidden.shape != expected:
         fail(ShapeError, name, f"the hidden state has shape {hidden.shape}, it must be {expected}", (input, hidden))
-    _check(name, input[0], hidden, weight_ih, weight_hh, gates)
+    _check(name, input[0], hidden, weight_ih, weight_hh, gates, hidden_size)

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from .. import functions as fn
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
+from ..ops.base import misuse
 from ..tensor import Tensor
 from ._common import as_tensor, check_floating, check_reduction, fail, reduce, same_shape
 
@@ -59,7 +60,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35, 1964.
     """
     if not delta > 0:
-        raise ConfigError(f"huber_loss: delta must be positive, not {delta}")
+        raise misuse(f"huber_loss: delta must be positive, not {delta}")
     difference = input - _operands("huber_loss", input, target, reduction)
     size = fn.abs(difference)
     losses = fn.where(size <= delta, fn.square(difference) * 0.5, (size - 0.5 * delta) * delta)
@@ -76,7 +77,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
         2.5
     """
     if beta < 0:
-        raise ConfigError(f"smooth_l1_loss: beta must not be negative, not {beta}")
+        raise misuse(f"smooth_l1_loss: beta must not be negative, not {beta}")
     if beta == 0:
         return l1_loss(input, target, reduction)
     difference = input - _operands("smooth_l1_loss", input, target, reduction)
@@ -118,7 +119,7 @@ def gaussian_nll_loss(
     target = _operands(name, input, target, reduction)
     if isinstance(var, (int, float)):
         if var < 0:
-            raise ConfigError(f"{name}: var must not be negative, not {var}")
+            raise misuse(f"{name}: var must not be negative, not {var}")
         var = fn.full(input.shape, max(float(var), eps), dtype=input.dtype)
     else:
         var = as_tensor(var, name, "var")

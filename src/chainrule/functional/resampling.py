@@ -16,7 +16,11 @@ from ._sliding import Shape, per_axis, without_batch
 from .adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
-MODES = ("nearest", "nearest-exact", "area", *LINEAR)
+#: modes that `align_corners` belongs to, by the number of axes
+SMOOTH = LINEAR | {"bicubic": 2}
+MODES = ("nearest", "nearest-exact", "area", *SMOOTH)
+#: slope of the cubic kernel at its first zero, PyTorch's choice
+CUBIC_SLOPE = -0.75
 
 
 def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Shape, list[float | None]]:
@@ -53,23 +57,50 @@ def _nearest(x: Tensor, axis: int, out: int, factor: float | None, exact: bool) 
     return fn.take(x, fn.asarray(np.minimum(np.floor(places).astype(np.int64), extent - 1)), axis=axis)
 
 
+def _places(x: Tensor, axis: int, out: int, factor: float | None, align_corners: bool) -> np.ndarray:
+    """The place along an axis of `x` that each element of the result takes its value from."""
+    extent = x.shape[axis]
+    number: Any = np.float64 if x.dtype.name == "float64" else np.float32
+    steps = np.arange(out).astype(number)
+    if align_corners:
+        return steps * (number(extent - 1) / number(out - 1) if out > 1 else number(0))
+    scale = number(1.0 / factor) if factor else number(extent) / number(out)
+    return (steps + number(0.5)) * scale - number(0.5)
+
+
+def _along(x: Tensor, axis: int, weights: np.ndarray) -> Tensor:
+    """Weights for the elements along an axis, in the dtype of `x`."""
+    shape = (len(weights),) + (1,) * (len(x.shape) - axis - 1)
+    return fn.reshape(fn.asarray(weights).astype(x.dtype), shape)
+
+
 def _linear(x: Tensor, axis: int, out: int, factor: float | None, align_corners: bool) -> Tensor:
     extent = x.shape[axis]
     if out == extent:  # whatever the factor, as in PyTorch
         return x
-    number: Any = np.float64 if x.dtype.name == "float64" else np.float32
-    steps = np.arange(out).astype(number)
-    if align_corners:
-        places = steps * (number(extent - 1) / number(out - 1) if out > 1 else number(0))
-    else:
-        scale = number(1.0 / factor) if factor else number(extent) / number(out)
-        places = np.maximum((steps + number(0.5)) * scale - number(0.5), 0)
+    places = np.maximum(_places(x, axis, out, factor, align_corners), 0)
     before = np.minimum(np.floor(places).astype(np.int64), extent - 1)
     after = np.minimum(before + 1, extent - 1)
-    shape = (out,) + (1,) * (len(x.shape) - axis - 1)
-    weight = fn.reshape(fn.asarray(np.clip(places - before, 0, 1)).astype(x.dtype), shape)
+    weight = _along(x, axis, np.clip(places - before, 0, 1))
     first, second = (fn.take(x, fn.asarray(index), axis=axis) for index in (before, after))
     return first * (1 - weight) + second * weight
+
+
+def _cubic(x: Tensor, axis: int, out: int, factor: float | None, align_corners: bool) -> Tensor:
+    """The four neighbours of each place, weighed by Keys' kernel; beyond the ends the last element is repeated."""
+    places = _places(x, axis, out, factor, align_corners)
+    before = np.floor(places)
+    a, t = places.dtype.type(CUBIC_SLOPE), places - before
+    total = None
+    for offset in (-1, 0, 1, 2):
+        d = np.abs(t - offset)
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        indices = np.clip(before.astype(np.int64) + offset, 0, x.shape[axis] - 1)
+        part = fn.take(x, fn.asarray(indices), axis=axis) * _along(x, axis, np.where(d <= 1, near, far))
+        total = part if total is None else total + part
+    assert total is not None
+    return total
 
 
 def interpolate(
@@ -79,16 +110,18 @@ def interpolate(
     """`input` with other spatial extents.
 
     Element i of an axis takes its value from place ``(i + 1/2) n / m - 1/2`` for n elements before and m after
-    ("linear" and "nearest-exact"), ``i n / m`` ("nearest"), or ``i (n - 1) / (m - 1)`` (`align_corners`); the linear
-    modes weigh the two neighbours of that place along each axis.
+    ("linear", "bicubic" and "nearest-exact"), ``i n / m`` ("nearest"), or ``i (n - 1) / (m - 1)`` (`align_corners`).
+    The linear modes weigh the two neighbours of that place along each axis, "bicubic" four, by Keys' kernel with
+    a = -3/4.
 
     Args:
         input: (N, C, *spatial), floating, with one to three spatial axes.
         size: the extents after: a number or one for each axis.
         scale_factor: in place of `size` what to multiply the extents by; the factor itself is then n / m above.
-        mode: "nearest", "nearest-exact", "linear" (N, C, L), "bilinear" (N, C, H, W), "trilinear" (N, C, D, H, W), or
-            "area", which is adaptive average pooling.
-        align_corners: whether the centres of the first and last elements stay in place; for the linear modes.
+        mode: "nearest", "nearest-exact", "linear" (N, C, L), "bilinear" (N, C, H, W), "trilinear" (N, C, D, H, W),
+            "bicubic" (N, C, H, W), or "area", which is adaptive average pooling.
+        align_corners: whether the centres of the first and last elements stay in place; for the linear modes and
+            "bicubic".
         recompute_scale_factor: whether n / m follows from the extents although a factor is given.
         antialias: not there yet.
     Returns:
@@ -98,6 +131,7 @@ def interpolate(
         ShapeError: extents of 0.
     Numerics:
         Places and weights are computed when the operation is recorded, in the input's dtype (at least float32).
+        "bicubic" may leave the range of the input's values; clip its result where that matters.
     Example:
         >>> import chainrule as cr
         >>> x = cr.asarray([[[1.0, 3.0]]])
@@ -105,6 +139,12 @@ def interpolate(
         [[[1.0, 1.0, 3.0, 3.0]]]
         >>> cr.functional.interpolate(x, size=4, mode="linear").tolist()
         [[[1.0, 1.5, 2.5, 3.0]]]
+        >>> x = cr.asarray([[[[1.0, 3.0, 3.0]]]])
+        >>> cr.functional.interpolate(x, (1, 5), mode="bicubic", align_corners=True).tolist()
+        [[[[1.0, 2.0, 3.0, 3.1875, 3.0]]]]
+
+    Reference:
+        Keys, Cubic convolution interpolation for digital image processing, 1981.
     """
     name = "interpolate"
     check_floating(name, input)
@@ -113,11 +153,11 @@ def interpolate(
         fail(ShapeError, name, f"input has {count + 2} axes, not 3 to 5 (N, C, ...)", (input,))
     if mode not in MODES:
         fail(ConfigError, name, f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
-    if LINEAR.get(mode, count) != count:
+    if SMOOTH.get(mode, count) != count:
         right = next(m for m, axes in LINEAR.items() if axes == count)
-        fail(ConfigError, name, f"mode {mode!r} is for {LINEAR[mode]} spatial axes, input has {count}: use {right!r}")
-    if align_corners is not None and mode not in LINEAR:
-        fail(ConfigError, name, f"align_corners belongs to the linear modes, not to {mode!r}")
+        fail(ConfigError, name, f"mode {mode!r} is for {SMOOTH[mode]} spatial axes, input has {count}: use {right!r}")
+    if align_corners is not None and mode not in SMOOTH:
+        fail(ConfigError, name, f"align_corners belongs to the linear modes and 'bicubic', not to {mode!r}")
     if antialias:
         fail(ConfigError, name, "antialias is not supported; use mode='area' to make images smaller")
     if min(input.shape[2:]) < 1:
@@ -128,7 +168,9 @@ def interpolate(
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[count - 1](input, out)
     for axis, (extent, factor) in enumerate(zip(out, factors), 2):
-        if mode in LINEAR:
+        if mode == "bicubic":
+            input = _cubic(input, axis, extent, factor, bool(align_corners))
+        elif mode in LINEAR:
             input = _linear(input, axis, extent, factor, bool(align_corners))
         else:
             input = _nearest(input, axis, extent, factor, mode == "nearest-exact")

@@ -11,10 +11,10 @@ from ..conversion import to_node
 from ..dtypes import as_dtype, bool_, default_float, int64
 from ..errors import ConfigError, IndexOutOfRangeError
 from ..ops.base import emit, message
-from ..products import diagonal
 from ..recording import broadcast_shapes, cast, constant, full, normal_axis, reject, reshape, size_of
 from ..tensor import Tensor, placeholder_below
 from .elementwise import clip, where
+from .products import diagonal
 from .searching import nonzero
 from .shape import moveaxis, pad, stack
 

@@ -21,9 +21,9 @@ _FILES = {
     "degrees divmod fix float_power fmax fmin fmod frac frexp gcd geomspace heaviside isclose iscomplex isneginf "
     "isposinf isreal lcm ldexp lerp logaddexp2 logspace modf rad2deg radians rint sgn std_mean true_divide var_mean",
     "functions.distances": "cdist pdist",
-    "along_axis": "apply_along_axis",
-    "polynomials": "polyfit polyval",
-    "einsum": "einsum_path",
+    "functions.along_axis": "apply_along_axis",
+    "linalg.polynomials": "polyfit polyval",
+    "functions.einsum": "einsum_path",
 }
 
 #: name to (file, name in it)

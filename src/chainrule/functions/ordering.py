@@ -99,11 +99,11 @@ def kthvalue(
     node = to_node(x, "kthvalue")
     keepdims = keepdims or keepdim
     axis = normal_axis("kthvalue", axis if dim is None else dim, len(node.shape), node)
-    if not 1 <= k <= node.shape[axis]:
+    if not hasattr(k, "__index__") or not 1 <= k <= node.shape[axis]:
         reject("kthvalue", f"element {k} of the {node.shape[axis]} along axis {axis}", (node,))
     starts = tuple(k - 1 if a == axis else 0 for a in range(len(node.shape)))
     stops = tuple(k if a == axis else e for a, e in enumerate(node.shape))
-    order = emit("argsort", node, attributes=(axis,))
+    order = emit("first_places", node, attributes=(axis, k.__index__(), False))
     place = emit("slice", order, attributes=(starts, stops, (1,) * len(stops)))
     value = emit("take_along", node, place, attributes=(axis,))
     if not keepdims:

@@ -14,10 +14,10 @@ from ..errors import ConfigError, DTypeError, IndexOutOfRangeError, PlaceholderE
 from ..graph.node import Node
 from ..ops.base import emit, message
 from ..recording import broadcast, cast, full, normal_axis, permute, reject, reshape, size_of
-from ..scattering import add_rows, along, extreme_rows, row_products, set_rows, touched_rows
 from ..tensor import Tensor, evaluate_node, placeholder_below
 from .data_types import finfo, iinfo
 from .elementwise import where
+from .scattering import add_rows, along, extreme_rows, row_products, set_rows, touched_rows
 from .searching import first_true, take
 
 

@@ -256,13 +256,16 @@ def topk(
     """The `k` greatest (or least) elements along `axis` in order, and their indices; of equal ones the first.
 
     NaN counts as greater than every number. The derivative goes to the elements chosen. They are in order whatever
-    `sorted` says (PyTorch leaves their order open without it).
+    `sorted` says (PyTorch leaves their order open without it). The others are not sorted.
+
+    Raises: ShapeError for more elements than there are, or an axis out of range.
+    Example:
+        >>> cr.topk(cr.tensor([3.0, 1.0, 5.0, 3.0]), 2).indices
+        tensor([2, 0])
     """
     node = to_node(x, "topk")
     axis = normal_axis("topk", axis if dim is None else dim, len(node.shape), node)
-    if not 0 <= k <= node.shape[axis]:
+    if not hasattr(k, "__index__") or not 0 <= k <= node.shape[axis]:
         reject("topk", f"{k} elements of the {node.shape[axis]} along axis {axis}", (node,))
-    order = to_node(argsort(Tensor(node), axis=axis, descending=largest))
-    stops = tuple(k if a == axis else e for a, e in enumerate(order.shape))
-    order = emit("slice", order, attributes=((0,) * len(stops), stops, (1,) * len(stops)))
+    order = emit("first_places", node, attributes=(axis, k.__index__(), bool(largest)))
     return TopK(Tensor(emit("take_along", node, order, attributes=(axis,))), Tensor(order))

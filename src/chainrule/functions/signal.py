@@ -12,11 +12,11 @@ from ..dtypes import float64
 from ..errors import ConfigError, DTypeError
 from ..graph.node import Node
 from ..ops.base import emit, message
-from ..products import matmul
 from ..recording import cast, full, normal_axis, product, promoted, reject, reshape, size_of
 from ..tensor import Tensor
 from .complex import conj
 from .elementwise import abs, floor, remainder, where
+from .products import matmul
 from .reduction import cumulative_sum, diff, sum
 from .searching import argsort, check_ordered, take
 from .shape import concat

@@ -15,11 +15,11 @@ from ..dtypes import float64, int64
 from ..errors import ConfigError, DTypeError
 from ..graph.node import Node
 from ..ops.base import emit, message
-from ..products import matmul
 from ..recording import broadcast, cast, full, normal_axes, permute, reject, reshape, size_of
 from ..tensor import Tensor
 from .complex import conj
 from .elementwise import clip, floor, isinf, isnan, sqrt, where
+from .products import matmul
 from .reduction import any, cumulative_sum, max, mean, min, sum
 from .searching import check_ordered, sort, take_along_axis
 from .shape import concat

@@ -1,8 +1,7 @@
 """Linear algebra: products, factorisations, systems of equations, norms; by LAPACK, with every derivative."""
 
-from ..einsum import einsum, einsum_path
-from ..functions.shape import matrix_transpose, transpose
-from ..products import (
+from ..functions.einsum import einsum, einsum_path
+from ..functions.products import (
     block_diag,
     cross,
     diagonal,
@@ -16,6 +15,7 @@ from ..products import (
     trace,
     vecdot,
 )
+from ..functions.shape import matrix_transpose, transpose
 from .factorisations import cholesky, eig, eigh, eigvals, eigvalsh, lu, qr, svd, svdvals
 from .functions import expm, matrix_exp, matrix_power
 from .norms import cond, matrix_norm, matrix_rank, norm, vector_norm

@@ -8,13 +8,13 @@ from ..errors import ConfigError
 from ..functions.creation import arange, zeros
 from ..functions.data_types import astype
 from ..functions.elementwise import equal
+from ..functions.products import matmul
 from ..functions.searching import take_along_axis
 from ..functions.shape import concat
 from ..graph.node import Node
 from ..mixed_precision import autocast
 from ..ops.base import emit
 from ..ops.matrices import adjoint, cut, lower, on_diagonal, real, transposed, upper
-from ..products import matmul
 from ..recording import reject
 from ..tensor import Tensor, node_of
 from .operands import matrices

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import DTypeError
+from ..functions.products import matmul
 from ..mixed_precision import autocast
 from ..ops.base import emit
 from ..ops.matrices import on_diagonal
-from ..products import matmul
 from ..recording import reject
 from ..tensor import Tensor
 from .operands import matrices

@@ -46,6 +46,22 @@ def _root(total: Tensor, order: float) -> Tensor:
     return where(zero, 0.0, where(zero, 1.0, total) ** (1.0 / order))
 
 
+def _greatest(size: Tensor, axis: Any, keepdims: bool = False) -> Tensor:
+    """The greatest of magnitudes, 0 where there are none."""
+    node = to_node(size)
+    if any(node.shape[a] == 0 for a in normal_axes("norm", axis, len(node.shape), node)):
+        return sum_of(size, axis, keepdims=keepdims)
+    return maximum_of(size, axis, keepdims=keepdims)
+
+
+def _least(name: str, x: Tensor, size: Tensor, axis: Any, order: float, keepdims: bool = False) -> Tensor:
+    """The least of magnitudes of `x`; no number is the least of none."""
+    node = to_node(size)
+    if any(node.shape[a] == 0 for a in normal_axes(name, axis, len(node.shape), node)):
+        reject(name, f"ord={order} is the least of 0 values", (to_node(x),), "take another order")
+    return minimum_of(size, axis, keepdims=keepdims)
+
+
 def vector_norm(
     x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2, dim: Any = None, keepdim: bool = False
 ) -> Tensor:
@@ -56,8 +72,9 @@ def vector_norm(
         axis: one axis, several, or None.
         keepdims: whether the axes stay, with one element.
         ord: a number; inf and -inf give the extremes of |x|, 0 counts the elements that are not 0.
-    Returns: a real tensor of the precision of `x`.
-    Raises: DTypeError for integers, ShapeError for an axis out of range, ConfigError for an order that is no number.
+    Returns: a real tensor of the precision of `x`. Norms of vectors without elements are 0, of negative orders inf.
+    Raises: DTypeError for integers, ShapeError for an axis out of range and for -inf of vectors without elements,
+        ConfigError for an order that is no number.
     Numerics: the derivative where the norm is 0 is taken as 0, and for orders below 2 so are those by elements that are
         0; ties of extremes share it.
     Example:
@@ -74,9 +91,9 @@ def vector_norm(
         return _root(sum_of(square(value), axis, keepdims=keepdims), 2)
     size = absolute(value)
     if ord == _INFINITY:
-        return maximum_of(size, axis, keepdims=keepdims)
+        return _greatest(size, axis, keepdims)
     if ord == -_INFINITY:
-        return minimum_of(size, axis, keepdims=keepdims)
+        return _least("vector_norm", value, size, axis, ord, keepdims)
     if ord == 1:
         return sum_of(size, axis, keepdims=keepdims)
     if ord == 0:
@@ -100,8 +117,9 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro", keepdim:
         keepdims: whether both axes stay, with one element.
         ord: "fro", the root of the sum of |x|^2; "nuc", the sum of the singular values; 2 and -2, the greatest and the
             least of them; 1 and -1, the greatest and the least sum of magnitudes of a column; inf and -inf, of a row.
-    Returns: a real tensor of the precision of `x`.
-    Raises: ConfigError for another order, ShapeError for fewer than two axes, DTypeError for integers.
+    Returns: a real tensor of the precision of `x`. Norms of matrices without elements are 0.
+    Raises: ConfigError for another order, ShapeError for fewer than two axes and for -1, -2 and -inf where there is
+        nothing to be the least, DTypeError for integers.
     Example:
         >>> cr.linalg.matrix_norm(cr.tensor([[1.0, -2.0], [3.0, 4.0]]), ord=1)
         tensor(6.)
@@ -117,12 +135,14 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro", keepdim:
     value = Tensor(matrices("matrix_norm", x))
     if ord in ("nuc", 2, -2):
         values = svdvals(value)
-        pick = sum_of if ord == "nuc" else maximum_of if ord == 2 else minimum_of
-        result = pick(values, -1)
+        if ord == "nuc":
+            result = sum_of(values, -1)
+        else:
+            result = _greatest(values, -1) if ord == 2 else _least("matrix_norm", value, values, -1, ord)
     else:
         inward = -2 if ord in (1, -1) else -1
         sums = sum_of(absolute(value), inward)
-        result = (maximum_of if ord > 0 else minimum_of)(sums, -1)
+        result = _greatest(sums, -1) if ord > 0 else _least("matrix_norm", value, sums, -1, ord)
     return expand_dims(result, (-2, -1)) if keepdims else result
 
 

@@ -8,13 +8,13 @@ from ..dtypes import real_dtype
 from ..errors import ConfigError, DTypeError
 from ..functions.complex import angle, complex, imag, real
 from ..functions.elementwise import square, where
+from ..functions.products import matmul
 from ..functions.reduction import sum as sum_of
 from ..graph.node import Node
 from ..mixed_precision import autocast
 from ..ops.base import emit
 from ..ops.matrices import conj, cut, hermitian_part, transposed
 from ..ops.matrices import real as real_node
-from ..products import matmul
 from ..recording import full, permute, reject, reshape, size_of
 from ..tensor import Tensor, node_of
 from .factorisations import svdvals

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import runtime
-from ..control import while_loop
+from ..control.loops import while_loop
 from ..dtypes import DType
 from ..errors import ConfigError, DTypeError, NonFiniteError, PlaceholderError, ShapeError
 from ..functions import asarray, concat, maximum, reshape, sqrt, sum, where, zeros_like

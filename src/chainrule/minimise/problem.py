@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import value_and_grad
+from ..autograd.derivatives import hessian, jacobian
 from ..capture import CompiledFunction
-from ..derivatives import hessian, jacobian
 from ..errors import CompileError, ConfigError, DTypeError, NonFiniteError, ShapeError
 from ..functions import asarray
 from ..ops.base import message

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.derivatives import hvp
 from ..capture import CompiledFunction
-from ..derivatives import hvp
 from ..functions import asarray, zeros_like
 from ..gradmode import no_grad
 from ..tensor import Tensor

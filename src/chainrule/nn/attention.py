@@ -7,9 +7,10 @@ from typing import Any
 from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, bool_, default_float
-from ..errors import ConfigError, DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError
 from ..functional._common import fail
 from ..functional.attention import attend
+from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
 from . import init
 from .cache import KeyValueCache
@@ -77,11 +78,11 @@ class MultiheadAttention(Module):
         super().__init__()
         for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads)):
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"MultiheadAttention: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"MultiheadAttention: {name} must be a positive whole number, not {value!r}")
         if embed_dim % num_heads:
             help = f"choose num_heads among {', '.join(str(n) for n in range(1, embed_dim + 1) if embed_dim % n == 0)}"
             problem = f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}"
-            raise ConfigError(f"MultiheadAttention: {problem}\nhelp: {help}")
+            raise misuse(f"MultiheadAttention: {problem}\nhelp: {help}")
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
@@ -170,7 +171,7 @@ class MultiheadAttention(Module):
         q, k, v = (self._heads(x) for x in (q, k, v))
         if cache is not None:
             if mask is not None or is_causal or self.bias_k is not None or self.add_zero_attn:
-                raise ConfigError("MultiheadAttention: with a cache, no mask and no appended key can be given")
+                raise misuse("MultiheadAttention: with a cache, no mask and no appended key can be given")
             k, v, mask = cache.append(k, v)
         rate: float | Tensor = 0.0
         if flag(lambda: self.training) and not flag(lambda: self.dropout == 0):

@@ -6,9 +6,9 @@ from typing import Any
 
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, int64
-from ..errors import ConfigError, IndexOutOfRangeError, ShapeError
+from ..errors import IndexOutOfRangeError, ShapeError
 from ..functional._common import fail, write_state
-from ..ops.base import emit
+from ..ops.base import emit, misuse
 from ..tensor import Tensor, node_of, state
 from .module import Module
 
@@ -58,7 +58,7 @@ class KeyValueCache(Module):
                  "value_dim": value_dim}  # fmt: skip
         for name, value in sizes.items():
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"KeyValueCache: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"KeyValueCache: {name} must be a positive whole number, not {value!r}")
         self.capacity = capacity
         dtype = default_float if dtype is None else as_dtype(dtype)
         lead = (batch, num_heads, capacity)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..errors import ConfigError, DTypeError
+from ..errors import DTypeError
+from ..ops.base import misuse
 from .module import Module
 
 
@@ -104,7 +105,7 @@ class ModuleList(Module):
 
     def forward(self, *inputs: Any) -> Any:
         """A list has no order of application; the error says what to use."""
-        raise ConfigError("ModuleList holds modules and computes nothing: call its items, or use Sequential")
+        raise misuse("ModuleList holds modules and computes nothing: call its items, or use Sequential")
 
 
 class ModuleDict(Module):
@@ -157,7 +158,7 @@ class ModuleDict(Module):
 
     def forward(self, *inputs: Any) -> Any:
         """A dict has no order of application; the error says what to use."""
-        raise ConfigError("ModuleDict holds modules and computes nothing: call its items, or use Sequential")
+        raise misuse("ModuleDict holds modules and computes nothing: call its items, or use Sequential")
 
 
 def _no_module(container: str, name: Any, value: Any) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
-from ..errors import ConfigError
 from ..functional._sliding import per_axis, with_batch
 from ..functional.convolution import paddings
+from ..ops.base import misuse
 from ..tensor import Tensor
 from . import init
 from .module import FUNCTION_OF, Module
@@ -33,13 +33,13 @@ class _Convolution(Module):
         name = type(self).__name__
         for word, number in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
             if not hasattr(number, "__index__") or number < 1:
-                raise ConfigError(f"{name}: {word} must be a positive whole number, not {number!r}")
+                raise misuse(f"{name}: {word} must be a positive whole number, not {number!r}")
         for word, number in (("in_channels", in_channels), ("out_channels", out_channels)):
             if number % groups:
-                raise ConfigError(f"{name}: {word} {number} does not divide into {groups} groups")
+                raise misuse(f"{name}: {word} {number} does not divide into {groups} groups")
         if padding_mode not in PADDING_MODES or (self._transposed and padding_mode != "zeros"):
             modes = PADDING_MODES[:1] if self._transposed else PADDING_MODES
-            raise ConfigError(f"{name}: padding_mode must be one of {modes}, not {padding_mode!r}")
+            raise misuse(f"{name}: padding_mode must be one of {modes}, not {padding_mode!r}")
         count = self._count
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -121,7 +121,7 @@ class _Transposed(_Convolution):
         dtype: Any = None, generator: Any = None,
     ):  # fmt: skip
         if isinstance(padding, str):
-            raise ConfigError(f"{type(self).__name__}: padding must be numbers, not {padding!r}")
+            raise misuse(f"{type(self).__name__}: padding must be numbers, not {padding!r}")
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, output_padding, groups, bias,
             padding_mode, dtype, generator,
@@ -148,7 +148,7 @@ class _Transposed(_Convolution):
         ]  # fmt: skip
         most = [n + max(s, d) - 1 for n, s, d in zip(least, self.stride, self.dilation)]
         if len(wanted) != count or any(not a <= n <= b for n, a, b in zip(wanted, least, most)):
-            raise ConfigError(f"{name}: output_size {tuple(output_size)} must lie between {least} and {most}")
+            raise misuse(f"{name}: output_size {tuple(output_size)} must lie between {least} and {most}")
         return tuple(n - a for n, a in zip(wanted, least))
 
 

@@ -7,9 +7,10 @@ from typing import Any
 from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
-from ..errors import ConfigError, DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError
 from ..functional._common import fail
 from ..linalg import matmul
+from ..ops.base import misuse
 from ..sparse import CSR
 from ..tensor import Tensor, flag, hyper
 from . import init
@@ -56,7 +57,7 @@ class GraphConv(Module):
         super().__init__()
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"GraphConv: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"GraphConv: {name} must be a positive whole number, not {value!r}")
         self.in_features = in_features
         self.out_features = out_features
         dtype = default_float if dtype is None else as_dtype(dtype)
@@ -151,7 +152,7 @@ class GraphAttention(Module):
         super().__init__()
         for name, value in (("in_features", in_features), ("out_features", out_features), ("heads", heads)):
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"GraphAttention: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"GraphAttention: {name} must be a positive whole number, not {value!r}")
         F.check_probability("GraphAttention", dropout)
         self.in_features = in_features
         self.out_features = out_features

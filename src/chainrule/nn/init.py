@@ -12,7 +12,8 @@ import numpy as np
 
 from .. import functions as fn
 from .. import random
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
+from ..ops.base import misuse
 from ..tensor import Tensor, node_of
 
 
@@ -42,7 +43,7 @@ def trunc_normal_(
         The inverse of the distribution function, by bisection in float64 on the host; exact to 1e-12.
     """
     if not a < b:
-        raise ConfigError(f"trunc_normal_: a must be below b, not {a} and {b}")
+        raise misuse(f"trunc_normal_: a must be below b, not {a} and {b}")
 
     def below(z: Any) -> Any:
         return 0.5 * np.vectorize(math.erfc, otypes=[float])(-np.asarray(z) / math.sqrt(2.0))
@@ -90,7 +91,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
     gains.update({f"conv{t}{n}d": 1.0 for t in ("", "_transpose") for n in (1, 2, 3)})
     if nonlinearity not in gains:
-        raise ConfigError(f"calculate_gain: no gain for {nonlinearity!r}; there are leaky_relu, {', '.join(gains)}")
+        raise misuse(f"calculate_gain: no gain for {nonlinearity!r}; there are leaky_relu, {', '.join(gains)}")
     return gains[nonlinearity]
 
 
@@ -118,7 +119,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
 
 def _kaiming_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise ConfigError(f"{name}: mode must be 'fan_in' or 'fan_out', not {mode!r}")
+        raise misuse(f"{name}: mode must be 'fan_in' or 'fan_out', not {mode!r}")
     fan = _fans(name, tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
 

@@ -8,7 +8,8 @@ from typing import Any
 from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
+from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
 from . import init
 from .module import FUNCTION_OF, Module
@@ -44,7 +45,7 @@ class Linear(Module):
         super().__init__()
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"Linear: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"Linear: {name} must be a positive whole number, not {value!r}")
         self.in_features = in_features
         self.out_features = out_features
         dtype = default_float if dtype is None else as_dtype(dtype)
@@ -246,7 +247,7 @@ class GELU(Module):
     def __init__(self, approximate: str = "none"):
         super().__init__()
         if approximate not in ("none", "tanh"):
-            raise ConfigError(f"GELU: approximate must be 'none' or 'tanh', not {approximate!r}")
+            raise misuse(f"GELU: approximate must be 'none' or 'tanh', not {approximate!r}")
         self.approximate = approximate
 
     def forward(self, input: Tensor) -> Tensor:
@@ -281,7 +282,7 @@ class Hardtanh(Module):
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False):
         super().__init__()
         if not min_val < max_val:
-            raise ConfigError(f"Hardtanh: min_val must be below max_val, not {min_val} and {max_val}")
+            raise misuse(f"Hardtanh: min_val must be below max_val, not {min_val} and {max_val}")
         self.min_val = min_val
         self.max_val = max_val
         self.inplace = inplace

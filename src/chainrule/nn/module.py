@@ -10,8 +10,8 @@ import numpy as np
 
 from .. import functions as fn
 from ..dtypes import as_dtype
-from ..errors import ConfigError, DataError, DTypeError, ShapeError
-from ..ops.base import credit, mode
+from ..errors import DataError, DTypeError, ShapeError
+from ..ops.base import credit, misuse, mode
 from ..tensor import Tensor, bump, node_of
 from .parameter import Parameter
 
@@ -61,7 +61,7 @@ class Module:
 
     def forward(self, *inputs: Any) -> Any:
         """What the module computes; subclasses define it."""
-        raise ConfigError(f"{type(self).__name__} does not define forward(self, ...)")
+        raise misuse(f"{type(self).__name__} does not define forward(self, ...)")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         try:
@@ -113,12 +113,12 @@ class Module:
 
     def _claim(self, name: str, table: dict) -> None:
         if not name or "." in name:
-            raise ConfigError(f"{name!r} cannot name a part of a module: a name has letters and no dot")
+            raise misuse(f"{name!r} cannot name a part of a module: a name has letters and no dot")
         for other in (self._parameters, self._buffers, self._modules):
             if other is not table:
                 other.pop(name, None)
         if name not in table and name not in self.__dict__ and hasattr(type(self), name):
-            raise ConfigError(f"{name!r} is an attribute of {type(self).__name__} already: choose another name")
+            raise misuse(f"{name!r} is an attribute of {type(self).__name__} already: choose another name")
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add `parameter` under `name`; None keeps the place, as a layer without a bias does."""
@@ -370,7 +370,7 @@ def _teach_call(cls: type, given: int) -> None:
     function = FUNCTION_OF.get(cls.__name__)
     other = f", or call nn.functional.{function}({names})" if function else ""
     example = f"nn.{cls.__name__}()({names})" if function else f"layer = nn.{cls.__name__}(...); layer({names})"
-    raise ConfigError(
+    raise misuse(
         f"nn.{cls.__name__}({names}): {cls.__name__} is a layer and takes its settings here, not a tensor\n"
         f"help: make the layer first, then call it: {example}{other}"
     )

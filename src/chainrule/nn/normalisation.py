@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, float64, int64
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..functional._common import fail, write_state
 from ..functional.normalisation import check_batch
+from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
 from . import init
 from .module import FUNCTION_OF, Module
@@ -19,7 +20,7 @@ from .parameter import Parameter
 
 def _whole(layer: Module, name: str, value: Any) -> int:
     if not hasattr(value, "__index__") or value < 1:
-        raise ConfigError(f"{type(layer).__name__}: {name} must be a positive whole number, not {value!r}")
+        raise misuse(f"{type(layer).__name__}: {name} must be a positive whole number, not {value!r}")
     return int(value)
 
 
@@ -253,7 +254,7 @@ class InstanceNorm3d(_InstanceNorm):
 def _shape(layer: Module, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)  # type: ignore[arg-type]
     if not shape:
-        raise ConfigError(f"{type(layer).__name__}: normalized_shape has no axes")
+        raise misuse(f"{type(layer).__name__}: normalized_shape has no axes")
     return tuple(_whole(layer, "each extent of normalized_shape", extent) for extent in shape)
 
 
@@ -364,7 +365,7 @@ class GroupNorm(_Affine):
         self.num_groups = _whole(self, "num_groups", num_groups)
         self.num_channels = _whole(self, "num_channels", num_channels)
         if num_channels % num_groups:
-            raise ConfigError(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
+            raise misuse(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
         self.eps = eps
         self.affine = affine
         self._make_vectors((num_channels,), affine, affine and bias, dtype)

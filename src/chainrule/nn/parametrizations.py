@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .. import functions as fn
-from ..errors import ConfigError
 from ..functional import normalize
 from ..functional._common import write_state
 from ..gradmode import no_grad
+from ..ops.base import misuse
 from ..tensor import Tensor, flag
 from . import init
 from .module import Module
@@ -59,7 +59,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     if dim == -1:
         dim = None  # as PyTorch has it
     if parameter is not None and dim is not None and not -len(parameter.shape) <= dim < len(parameter.shape):
-        raise ConfigError(f"weight_norm: dim {dim} is out of range for {name} of shape {tuple(parameter.shape)}")
+        raise misuse(f"weight_norm: dim {dim} is out of range for {name} of shape {tuple(parameter.shape)}")
     return register_parametrization(module, name, _WeightNorm(dim))
 
 
@@ -74,9 +74,9 @@ class _SpectralNorm(Module):
         super().__init__()
         rank = len(weight.shape)
         if not -rank <= dim < rank:
-            raise ConfigError(f"spectral_norm: dim {dim} is out of range for a weight of shape {tuple(weight.shape)}")
+            raise misuse(f"spectral_norm: dim {dim} is out of range for a weight of shape {tuple(weight.shape)}")
         if n_power_iterations < 1:
-            raise ConfigError(f"spectral_norm: n_power_iterations must be at least 1, not {n_power_iterations}")
+            raise misuse(f"spectral_norm: n_power_iterations must be at least 1, not {n_power_iterations}")
         self.dim = dim % rank
         self.eps = eps
         self.n_power_iterations = n_power_iterations
@@ -151,7 +151,7 @@ def spectral_norm(
     """
     parameter = module._parameters.get(name)
     if parameter is None:
-        raise ConfigError(f"spectral_norm: {type(module).__name__} has no parameter {name!r}")
+        raise misuse(f"spectral_norm: {type(module).__name__} has no parameter {name!r}")
     if dim is None:
         dim = 1 if "ConvTranspose" in type(module).__name__ else 0
     return register_parametrization(module, name, _SpectralNorm(parameter, n_power_iterations, dim, eps))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ConfigError
+from ..ops.base import misuse
 from ..tensor import Tensor
 from .containers import ModuleDict
 from .module import Module
@@ -63,8 +63,8 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
     if original is None:
         have = ", ".join(module._parameters) or "none"
         if is_parametrized(module, tensor_name):
-            raise ConfigError(f"{type(module).__name__}.{tensor_name} is parametrised already")
-        raise ConfigError(f"{type(module).__name__} has no parameter {tensor_name!r}; there are: {have}")
+            raise misuse(f"{type(module).__name__}.{tensor_name} is parametrised already")
+        raise misuse(f"{type(module).__name__} has no parameter {tensor_name!r}; there are: {have}")
     listing = ParametrizationList(parametrization, original)
     delattr(module, tensor_name)
     if "parametrizations" not in module._modules:
@@ -99,11 +99,11 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         ConfigError: it is not parametrised, or the value before is asked for where several tensors stand for it.
     """
     if not is_parametrized(module, tensor_name):
-        raise ConfigError(f"{type(module).__name__}.{tensor_name} is not parametrised")
+        raise misuse(f"{type(module).__name__}.{tensor_name} is not parametrised")
     listings = _listings(module)
     listing: Any = listings[tensor_name]
     if not leave_parametrized and not listing.is_tensor:
-        raise ConfigError(f"{tensor_name!r} is computed from several tensors: it can only be left as it is now")
+        raise misuse(f"{tensor_name!r} is computed from several tensors: it can only be left as it is now")
     value = getattr(module, tensor_name) if leave_parametrized else listing.original
     requires_grad = any(parameter.requires_grad for parameter in listing.parameters())
     delattr(type(module), tensor_name)

@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, float64
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..functional._common import fail
+from ..ops.base import misuse
 from ..tensor import Tensor
 from . import init
 from .module import Module
@@ -23,7 +24,7 @@ class _Positions(Module):
         super().__init__()
         for name, value in (("max_length", max_length), ("num_features", num_features)):
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"{type(self).__name__}: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"{type(self).__name__}: {name} must be a positive whole number, not {value!r}")
         self.max_length = max_length
         self.num_features = num_features
 

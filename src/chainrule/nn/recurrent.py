@@ -11,10 +11,14 @@ from ..dtypes import as_dtype, default_float
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..functional._common import fail
 from ..functional.recurrence import NONLINEARITIES, Activation, gru_layer, lstm_layer, rnn_layer
+from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
 from . import init
 from .module import Module
 from .parameter import Parameter
+
+#: what messages call the second part of an LSTM's state
+CELL_STATE = "the cell state"
 
 
 class _Recurrent(Module):
@@ -22,22 +26,30 @@ class _Recurrent(Module):
 
     _gates = 1
     hidden_size: int
+    proj_size = 0
 
     def _check_sizes(self, **sizes: Any) -> None:
         for name, value in sizes.items():
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"{type(self).__name__}: {name} must be a positive whole number, not {value!r}")
+                raise misuse(f"{type(self).__name__}: {name} must be a positive whole number, not {value!r}")
 
     def _add(self, suffix: str, features: int, bias: bool, dtype: Any) -> None:
         """Register the weights of one cell."""
         rows = self._gates * self.hidden_size
-        for name, columns in (("ih", features), ("hh", self.hidden_size)):
+        for name, columns in (("ih", features), ("hh", self._width)):
             setattr(self, f"weight_{name}{suffix}", Parameter(fn.empty((rows, columns), dtype=dtype)))
         for name in ("ih", "hh"):
             if bias:
                 setattr(self, f"bias_{name}{suffix}", Parameter(fn.empty((rows,), dtype=dtype)))
             elif not suffix:
                 self.register_parameter(f"bias_{name}", None)
+        if self.proj_size:
+            setattr(self, f"weight_hr{suffix}", Parameter(fn.empty((self.proj_size, self.hidden_size), dtype=dtype)))
+
+    @property
+    def _width(self) -> int:
+        """Features of the hidden state."""
+        return self.proj_size or self.hidden_size
 
     def _weights(self, suffix: str) -> tuple[Any, Any, Any, Any]:
         own = self._parameters
@@ -61,11 +73,14 @@ class _Layers(_Recurrent):
         super().__init__()
         name = type(self).__name__
         self._check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if proj_size:
-            raise ConfigError(f"{name}: projections are not there, proj_size must be 0, not {proj_size!r}")
+        if not hasattr(proj_size, "__index__") or not 0 <= proj_size < hidden_size:
+            problem = f"proj_size must be a whole number below hidden_size {hidden_size}, not {proj_size!r}"
+            raise misuse(f"{name}: {problem}")
         F.check_probability(name, dropout)
         self.input_size = input_size
         self.hidden_size = hidden_size
+        if proj_size:
+            self.proj_size = proj_size
         self.num_layers = num_layers
         self.bias = bias
         self.batch_first = batch_first
@@ -73,7 +88,7 @@ class _Layers(_Recurrent):
         self.bidirectional = bidirectional
         dtype = default_float if dtype is None else as_dtype(dtype)
         for layer in range(num_layers):
-            features = input_size if layer == 0 else hidden_size * self._directions
+            features = input_size if layer == 0 else self._width * self._directions
             for suffix in self._suffixes(layer):
                 self._add(suffix, features, bias, dtype)
         self.reset_parameters(generator)
@@ -114,15 +129,17 @@ class _Layers(_Recurrent):
         return x
 
     def _initial(self, given: Tensor | None, what: str, batch: int, unbatched: bool) -> Tensor:
-        """First states of all layers and directions: (num_layers * directions, batch, hidden_size)."""
-        shape = (self.num_layers * self._directions, batch, self.hidden_size)
+        """First states of all layers and directions: (num_layers * directions, batch, features)."""
+        hidden = what != CELL_STATE
+        shape = (self.num_layers * self._directions, batch, self._width if hidden else self.hidden_size)
         dtype = self._weights("_l0")[1].dtype
         if given is None:
             return fn.zeros(shape, dtype=dtype)
         expected = (shape[0], shape[2]) if unbatched else shape
         if given.shape != expected:
             problem = f"{what} has shape {given.shape}, it must be {expected}"
-            rest = "hidden_size" if unbatched else "batch, hidden_size"
+            size = "proj_size" if self.proj_size and hidden else "hidden_size"
+            rest = size if unbatched else f"batch, {size}"
             help = f"its axes are (num_layers * num_directions, {rest})"
             fail(ShapeError, type(self).__name__, problem, (given,), help)
         if given.dtype is not dtype:
@@ -162,8 +179,8 @@ class _Layers(_Recurrent):
     def extra_repr(self) -> str:
         """As PyTorch prints it."""
         text = f"{self.input_size}, {self.hidden_size}"
-        for name, default in (("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0.0),
-                              ("bidirectional", False)):  # fmt: skip
+        for name, default in (("proj_size", 0), ("num_layers", 1), ("bias", True), ("batch_first", False),
+                              ("dropout", 0.0), ("bidirectional", False)):  # fmt: skip
             value = getattr(self, name)
             if value != default:
                 text += f", {name}={value}"
@@ -231,14 +248,16 @@ class LSTM(_Layers):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as for `RNN`.
-        proj_size: has to be 0.
+        proj_size: features of h if it is to have fewer than c: ``h_t = W_hr (gate(o) act(c_t))`` with a matrix
+            `weight_hr_l0` (proj_size, hidden_size); 0 for no such product.
         activation: act, elementwise, default tanh. The textbook variant with the sigmoid throughout is
             ``LSTM(..., activation=cr.nn.functional.sigmoid)``.
         gate_activation: gate, default the sigmoid.
     Shapes:
-        As `RNN`, with weights of ``4 hidden_size`` rows; the state is the pair (h, c).
+        As `RNN`, with weights of ``4 hidden_size`` rows; the state is the pair (h, c). With `proj_size`, outputs, h and
+        the columns of `weight_hh_l0` have `proj_size` features instead of `hidden_size`.
     Raises:
-        As `RNN`.
+        As `RNN`; ConfigError for a `proj_size` that is not below `hidden_size`.
     Numerics:
         Parameters start uniform in ``[-1/sqrt(hidden_size), 1/sqrt(hidden_size)]``, which is PyTorch's rule.
     Example:
@@ -247,9 +266,13 @@ class LSTM(_Layers):
         >>> output, (h, c) = layer(cr.zeros((5, 2, 4)))
         >>> output.shape, h.shape, c.shape
         ((5, 2, 3), (2, 2, 3), (2, 2, 3))
+        >>> output, (h, c) = cr.nn.LSTM(4, 3, proj_size=2)(cr.zeros((5, 2, 4)))
+        >>> output.shape, h.shape, c.shape
+        ((5, 2, 2), (1, 2, 2), (1, 2, 3))
 
     Reference:
-        As `chainrule.functional.lstm_cell`.
+        As `chainrule.functional.lstm_cell`; projections: Sak, Senior, Beaufays, Long short-term memory recurrent neural
+        network architectures for large scale acoustic modeling, 2014.
     """
 
     _gates = 4
@@ -269,14 +292,15 @@ class LSTM(_Layers):
         pair = (state[0], state[1])
         functions: dict[str, Any] = {"activation": self.activation, "gate_activation": self.gate_activation}
         w_ih, w_hh, b_ih, b_hh = self._weights(suffix)
-        return lstm_layer(input, pair, w_ih, w_hh, b_ih, b_hh, **functions, **options)
+        w_hr = self._parameters.get(f"weight_hr{suffix}")
+        return lstm_layer(input, pair, w_ih, w_hh, b_ih, b_hh, weight_hr=w_hr, **functions, **options)
 
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Any = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """(outputs, last (h, c)); of each sequence, `lengths` (batch,) steps count, and outputs are 0 beyond."""
         h, c = _pair("LSTM", hx)
-        output, (hidden, cell) = self._apply_all(input, [("the hidden state", h), ("the cell state", c)], lengths)
+        output, (hidden, cell) = self._apply_all(input, [("the hidden state", h), (CELL_STATE, c)], lengths)
         return output, (hidden, cell)
 
 
@@ -471,5 +495,5 @@ def _nonlinearity(name: str, value: Any) -> Activation:
         return value
     if value not in NONLINEARITIES:
         known = ", ".join(repr(word) for word in NONLINEARITIES)
-        raise ConfigError(f"{name}: nonlinearity must be {known} or a function, not {value!r}")
+        raise misuse(f"{name}: nonlinearity must be {known} or a function, not {value!r}")
     return NONLINEARITIES[value]

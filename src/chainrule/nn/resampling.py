@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from ..errors import ConfigError
 from ..functional._sliding import with_batch
+from ..ops.base import misuse
 from ..tensor import Tensor
 from .module import FUNCTION_OF, Module
 
@@ -16,7 +16,7 @@ class Upsample(Module):
 
     Args:
         size, scale_factor: the extents after, or what to multiply them by: a number or one for each axis.
-        mode: "nearest", "linear", "bilinear" or "trilinear"; `align_corners` belongs to the linear ones.
+        mode: "nearest", "linear", "bilinear", "trilinear" or "bicubic"; `align_corners` belongs to all but the first.
         recompute_scale_factor: as in `chainrule.functional.interpolate`.
     Example:
         >>> import chainrule as cr
@@ -149,7 +149,7 @@ class _Pad(Module):
         pairs = 2 * self._count
         self.padding = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * pairs
         if len(self.padding) != pairs:
-            raise ConfigError(f"{type(self).__name__}: padding must be a number or {pairs} of them, not {padding!r}")
+            raise misuse(f"{type(self).__name__}: padding must be a number or {pairs} of them, not {padding!r}")
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, *spatial) or (C, *spatial) -> the same with larger extents."""

@@ -7,9 +7,9 @@ from typing import Any
 from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
-from ..errors import ConfigError
 from ..functional.embedding import MODES
 from ..gradmode import no_grad
+from ..ops.base import misuse
 from ..tensor import Tensor, node_of
 from . import init
 from .module import FUNCTION_OF, Module
@@ -35,9 +35,9 @@ class _Table(Module):
         name = type(self).__name__
         for what, value in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
             if not hasattr(value, "__index__") or value < 1:
-                raise ConfigError(f"{name}: {what} must be a positive whole number, not {value!r}")
+                raise misuse(f"{name}: {what} must be a positive whole number, not {value!r}")
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ConfigError(f"{name}: padding_idx {padding_idx} is out of range for a table of {num_embeddings} rows")
+            raise misuse(f"{name}: padding_idx {padding_idx} is out of range for a table of {num_embeddings} rows")
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
@@ -171,7 +171,7 @@ class EmbeddingBag(_Table):
         generator: Any = None,
     ):
         if mode not in MODES:
-            raise ConfigError(f"EmbeddingBag: mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+            raise misuse(f"EmbeddingBag: mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
         super().__init__(
             num_embeddings,
             embedding_dim,

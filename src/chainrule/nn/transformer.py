@@ -8,8 +8,9 @@ from typing import Any
 
 from .. import functional as F
 from .. import functions as fn
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
 from ..functional._common import fail
+from ..ops.base import misuse
 from ..tensor import Tensor
 from . import init
 from .attention import MultiheadAttention
@@ -27,7 +28,7 @@ def _activation(name: str, activation: Activation) -> Callable[[Tensor], Tensor]
     if isinstance(activation, str):
         if activation not in _ACTIVATIONS:
             problem = f"activation must be 'relu', 'gelu' or a function, not {activation!r}"
-            raise ConfigError(f"{name}: {problem}")
+            raise misuse(f"{name}: {problem}")
         return _ACTIVATIONS[activation]
     return activation
 
@@ -178,7 +179,7 @@ def _caches(name: str, caches: Sequence[KeyValueCache] | None, layers: ModuleLis
     if caches is None:
         return [None] * len(layers)
     if len(caches) != len(layers):
-        raise ConfigError(f"{name}: there are {len(layers)} layers and {len(caches)} caches; each layer needs its own")
+        raise misuse(f"{name}: there are {len(layers)} layers and {len(caches)} caches; each layer needs its own")
     return caches
 
 
@@ -266,7 +267,7 @@ class TransformerDecoder(Module):
 
 def _copies(name: str, layer: Module, count: int) -> ModuleList:
     if not hasattr(count, "__index__") or count < 1:
-        raise ConfigError(f"{name}: num_layers must be a positive whole number, not {count!r}")
+        raise misuse(f"{name}: num_layers must be a positive whole number, not {count!r}")
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])
 
 

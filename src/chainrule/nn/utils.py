@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable
 
 from .. import functions as fn
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..gradmode import no_grad
+from ..ops.base import misuse
 from ..tensor import Tensor
 from . import parametrizations, parametrize
 from .parametrizations import spectral_norm, weight_norm
@@ -58,7 +59,7 @@ def clip_grad_norm_(
         Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, ICML 2013.
     """
     if norm_type <= 0:
-        raise ConfigError(f"clip_grad_norm_: norm_type must be positive, not {norm_type}")
+        raise misuse(f"clip_grad_norm_: norm_type must be positive, not {norm_type}")
     with no_grad():
         pairs = _with_gradients(parameters)
         if not pairs:

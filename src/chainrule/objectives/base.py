@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from .. import functions as fn
-from ..errors import ConfigError
+from ..ops.base import misuse
 from ..tensor import Tensor
 
 #: factor from nats to each unit: 1 nat is 1 / ln 2 = 1.44 bits
@@ -30,7 +30,7 @@ class Objective:
 
     def __init__(self, unit: str = "nats"):
         if unit not in UNITS:
-            raise ConfigError(f"{type(self).__name__}: unit must be 'nats' or 'bits', not {unit!r}")
+            raise misuse(f"{type(self).__name__}: unit must be 'nats' or 'bits', not {unit!r}")
         self.unit = unit
 
     def num_outputs(self, num_targets: int) -> int:
@@ -39,11 +39,11 @@ class Objective:
 
     def nll(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Negative log-likelihood in nats, one an example: (batch, outputs), (batch, ...) -> (batch,)."""
-        raise ConfigError(f"{type(self).__name__} does not define nll")
+        raise misuse(f"{type(self).__name__} does not define nll")
 
     def predict(self, outputs: Tensor) -> dict[str, Tensor]:
         """Named summaries of the distribution that `outputs` state."""
-        raise ConfigError(f"{type(self).__name__} does not define predict")
+        raise misuse(f"{type(self).__name__} does not define predict")
 
     def __call__(self, outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         """Negative log-likelihood in `unit`: the mean over examples (a scalar), the sum, or each (batch,)."""

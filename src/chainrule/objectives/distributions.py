@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import functional as F
 from .. import functions as fn
-from ..errors import ConfigError, ShapeError
+from ..errors import ShapeError
+from ..ops.base import misuse
 from ..tensor import Tensor
 from .base import Objective, per_example
 
@@ -104,7 +105,7 @@ class Gaussian(Objective):
     def __init__(self, spread: str | float = "learned", unit: str = "nats", constant: bool = True):
         super().__init__(unit)
         if spread != "learned" and not (isinstance(spread, (int, float)) and spread > 0):
-            raise ConfigError(f"Gaussian: spread must be 'learned' or a positive number, not {spread!r}")
+            raise misuse(f"Gaussian: spread must be 'learned' or a positive number, not {spread!r}")
         self.spread = spread
         self.constant = constant
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ..dtypes import DType, converted, widened
-from ..errors import DTypeError, ShapeError
+from ..errors import ConfigError, DTypeError, ShapeError
 from ..graph.node import Node, describe_line, recorded, user_line
 
 REGISTRY: dict[str, type[Primitive]] = {}
@@ -167,6 +167,12 @@ def message(name: str, problem: str, operands: tuple[Node, ...], help: str = "")
     if help:
         lines.append(f"help: {help}")
     return "\n".join(lines)
+
+
+def misuse(text: str) -> ConfigError:
+    """The error of a call outside of operations, of a layer's constructor say: `text` with the user's line."""
+    problem, cure, help = text.partition("\nhelp: ")
+    return ConfigError(f"{problem}\nrecorded at {user_location()}{cure}{help}")
 
 
 def user_location() -> str:

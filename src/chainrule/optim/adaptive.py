@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import functions as fn
 from ..dtypes import DType
-from ..errors import ConfigError
+from ..ops.base import misuse
 from ..tensor import Tensor, node_of
 from .optimizer import Optimizer, Pair, ParamGroup, cast_scalar
 
@@ -63,7 +63,7 @@ class RMSprop(Optimizer):
     def _check(self, group) -> None:
         super()._check(group)
         if not 0 <= group["alpha"] <= 1:
-            raise ConfigError(f"RMSprop: alpha must lie between 0 and 1, not {group['alpha']}")
+            raise misuse(f"RMSprop: alpha must lie between 0 and 1, not {group['alpha']}")
 
     def _init_state(self, param: Tensor, slots: dict[str, Tensor], group) -> None:
         self._slot(param, "square_avg")
@@ -151,7 +151,7 @@ class Adagrad(Optimizer):
         super()._check(group)
         for key in ("lr_decay", "initial_accumulator_value"):
             if not group[key] >= 0:
-                raise ConfigError(f"Adagrad: {key} must not be negative, not {group[key]}")
+                raise misuse(f"Adagrad: {key} must not be negative, not {group[key]}")
 
     def _init_state(self, param: Tensor, slots: dict[str, Tensor], group) -> None:
         self._slot(param, "sum", group["initial_accumulator_value"])

@@ -9,7 +9,7 @@ import numpy as np
 from .. import functions as fn
 from ..errors import ConfigError
 from ..gradmode import no_grad
-from ..ops.base import message
+from ..ops.base import message, misuse
 from ..recording import constant
 from ..tensor import Tensor, node_of
 from .optimizer import Optimizer, outside_trace
@@ -55,11 +55,11 @@ class GradScaler:
         enabled: bool = True,
     ):
         if not growth_factor > 1:
-            raise ConfigError(f"GradScaler: growth_factor must be above 1, not {growth_factor}")
+            raise misuse(f"GradScaler: growth_factor must be above 1, not {growth_factor}")
         if not 0 < backoff_factor < 1:
-            raise ConfigError(f"GradScaler: backoff_factor must lie between 0 and 1, not {backoff_factor}")
+            raise misuse(f"GradScaler: backoff_factor must lie between 0 and 1, not {backoff_factor}")
         if growth_interval < 1:
-            raise ConfigError(f"GradScaler: growth_interval must be at least 1, not {growth_interval}")
+            raise misuse(f"GradScaler: growth_interval must be at least 1, not {growth_interval}")
         self.growth_factor, self.backoff_factor = growth_factor, backoff_factor
         self.growth_interval, self.enabled = growth_interval, enabled
         self._scale = _cell(np.array(init_scale, np.float32))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import ConfigError
+from ..ops.base import misuse
 from .optimizer import Optimizer
 
 
@@ -24,20 +24,20 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1):
         if not isinstance(optimizer, Optimizer):
-            raise ConfigError(f"{type(self).__name__}: {optimizer!r} is no optimiser")
+            raise misuse(f"{type(self).__name__}: {optimizer!r} is no optimiser")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
             if last_epoch == -1:
                 group["initial_lr"] = group["lr"]
             elif "initial_lr" not in group:
-                raise ConfigError(f"{type(self).__name__}: to go on from step {last_epoch}, groups need 'initial_lr'")
+                raise misuse(f"{type(self).__name__}: to go on from step {last_epoch}, groups need 'initial_lr'")
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()
 
     def get_lr(self) -> list[float]:
         """The learning rates of step `last_epoch`, one a group."""
-        raise ConfigError(f"{type(self).__name__} does not define get_lr")
+        raise misuse(f"{type(self).__name__} does not define get_lr")
 
     def get_last_lr(self) -> list[float]:
         """The learning rates written last."""
@@ -77,7 +77,7 @@ class LambdaLR(LRScheduler):
         count = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != count:
-            raise ConfigError(f"LambdaLR: {len(self.lr_lambdas)} functions for {count} groups")
+            raise misuse(f"LambdaLR: {len(self.lr_lambdas)} functions for {count} groups")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -100,7 +100,7 @@ class StepLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1):
         if step_size < 1:
-            raise ConfigError(f"StepLR: step_size must be at least 1, not {step_size}")
+            raise misuse(f"StepLR: step_size must be at least 1, not {step_size}")
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -149,7 +149,7 @@ class LinearLR(LRScheduler):
         last_epoch: int = -1,
     ):
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
-            raise ConfigError(f"LinearLR: factors must be in (0, 1] and [0, 1], not {start_factor} and {end_factor}")
+            raise misuse(f"LinearLR: factors must be in (0, 1] and [0, 1], not {start_factor} and {end_factor}")
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -179,7 +179,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1):
         if T_max < 1:
-            raise ConfigError(f"CosineAnnealingLR: T_max must be at least 1, not {T_max}")
+            raise misuse(f"CosineAnnealingLR: T_max must be at least 1, not {T_max}")
         self.T_max = T_max
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
@@ -221,12 +221,12 @@ class OneCycleLR(LRScheduler):
     ):
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
-                raise ConfigError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
+                raise misuse("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
         if anneal_strategy not in ("cos", "linear"):
-            raise ConfigError(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', not {anneal_strategy!r}")
+            raise misuse(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', not {anneal_strategy!r}")
         if total_steps < 1 or not 0 <= pct_start <= 1:
-            raise ConfigError(f"OneCycleLR: bad total_steps {total_steps} or pct_start {pct_start}")
+            raise misuse(f"OneCycleLR: bad total_steps {total_steps} or pct_start {pct_start}")
         self.max_lr = max_lr
         self.total_steps = total_steps
         self.pct_start = pct_start
@@ -247,7 +247,7 @@ class OneCycleLR(LRScheduler):
         """See the class."""
         step = self.last_epoch
         if step >= self.total_steps:
-            raise ConfigError(f"OneCycleLR: step {step} of a schedule of {self.total_steps} steps")
+            raise misuse(f"OneCycleLR: step {step} of a schedule of {self.total_steps} steps")
         first = self.max_lr / self.div_factor
         peak = self.pct_start * self.total_steps - 1
         if step <= peak:

@@ -11,9 +11,9 @@ from .. import functions as fn
 from .. import runtime
 from ..capture import CompiledFunction
 from ..dtypes import DType, converted, float64
-from ..errors import CompileError, ConfigError, DataError, DTypeError, ShapeError
+from ..errors import CompileError, DataError, DTypeError, ShapeError
 from ..gradmode import no_grad
-from ..ops.base import credit
+from ..ops.base import credit, misuse
 from ..recording import constant
 from ..tensor import Tensor, bump, flag, hyper, node_of, state
 from .parts import RealParts
@@ -88,14 +88,12 @@ class Optimizer:
     def bind(self, params: Any) -> Optimizer:
         """Give an unbound optimiser its parameters; returns it."""
         if self.param_groups:
-            raise ConfigError(f"{type(self).__name__} has its parameters already; use add_param_group for more")
+            raise misuse(f"{type(self).__name__} has its parameters already; use add_param_group for more")
         if isinstance(params, Tensor):
-            raise ConfigError(
-                f"{type(self).__name__}: params is one tensor; give a list, such as [x] or m.parameters()"
-            )
+            raise misuse(f"{type(self).__name__}: params is one tensor; give a list, such as [x] or m.parameters()")
         groups = list(params)
         if not groups:
-            raise ConfigError(f"{type(self).__name__}: there are no parameters to optimise")
+            raise misuse(f"{type(self).__name__}: there are no parameters to optimise")
         if not isinstance(groups[0], Mapping):
             groups = [{"params": groups}]
         for group in groups:
@@ -110,17 +108,15 @@ class Optimizer:
         name = type(self).__name__
         for position, param in enumerate(params):
             if not isinstance(param, Tensor):
-                raise ConfigError(f"{name}: parameter {position} is {type(param).__name__}, not a tensor")
+                raise misuse(f"{name}: parameter {position} is {type(param).__name__}, not a tensor")
             if not param.is_leaf:
-                raise ConfigError(
-                    f"{name}: parameter {position} is the result of operations; only leaves are optimised"
-                )
+                raise misuse(f"{name}: parameter {position} is the result of operations; only leaves are optimised")
             if param.dtype.kind not in "fc":
-                raise ConfigError(
+                raise misuse(
                     f"{name}: parameter {position} is {param.dtype.name}; only floating and complex ones are optimised"
                 )
             if param in self.state or any(param is other for other in params[:position]):
-                raise ConfigError(f"{name}: parameter {position} appears twice")
+                raise misuse(f"{name}: parameter {position} appears twice")
         full = ParamGroup({**self.defaults, **group, "params": params})
         self._check(full)
         self.param_groups.append(full)
@@ -137,17 +133,17 @@ class Optimizer:
         """Raise ConfigError for a hyperparameter out of its range."""
         for key in ("lr", "eps", "weight_decay", "momentum"):
             if key in group and not group[key] >= 0:
-                raise ConfigError(f"{type(self).__name__}: {key} must not be negative, not {group[key]}")
+                raise misuse(f"{type(self).__name__}: {key} must not be negative, not {group[key]}")
         for position, beta in enumerate(group.get("betas", ())):
             if not 0 <= beta < 1:
-                raise ConfigError(f"{type(self).__name__}: betas[{position}] must be in [0, 1), not {beta}")
+                raise misuse(f"{type(self).__name__}: betas[{position}] must be in [0, 1), not {beta}")
 
     def _init_state(self, param: Tensor, slots: dict[str, Tensor], group: Mapping[str, Any]) -> None:
         """Make the tensors of a new parameter's state."""
 
     def _update(self, group: ParamGroup, pairs: list[Pair], step: Tensor, dtype: DType) -> None:
         """Change the parameters in `pairs`, all of one `dtype`, by their gradients; `step` counts from 1."""
-        raise ConfigError(f"{type(self).__name__} does not define _update")
+        raise misuse(f"{type(self).__name__} does not define _update")
 
     @staticmethod
     def _new_cell(array: np.ndarray) -> Tensor:
@@ -187,7 +183,7 @@ class Optimizer:
         """
         loss = closure() if closure is not None else None
         if not self.param_groups:
-            raise ConfigError(f"{type(self).__name__} has no parameters; give them with bind(model.parameters())")
+            raise misuse(f"{type(self).__name__} has no parameters; give them with bind(model.parameters())")
         if state.trace is not None:
             self._step_body()
         else:

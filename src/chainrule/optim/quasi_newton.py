@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import converted, float32, float64, real_dtype
-from ..errors import CompileError, ConfigError, DataError, ShapeError
+from ..errors import CompileError, DataError, ShapeError
 from ..functions import asarray
 from ..gradmode import enable_grad
 from ..minimise.quasi_newton import History
 from ..minimise.result import ROUNDING
 from ..minimise.wolfe import Search, Trial
+from ..ops.base import misuse
 from ..recording import constant
 from ..tensor import Tensor, state
 from .optimizer import Optimizer
@@ -97,17 +98,17 @@ class LBFGS(Optimizer):
         super()._check(group)
         for key in ("max_iter", "max_eval", "history_size"):
             if isinstance(group[key], bool) or not isinstance(group[key], int) or group[key] < 1:
-                raise ConfigError(f"LBFGS: {key} must be a positive whole number, not {group[key]!r}")
+                raise misuse(f"LBFGS: {key} must be a positive whole number, not {group[key]!r}")
         for key in ("tolerance_grad", "tolerance_change"):
             if not group[key] >= 0:
-                raise ConfigError(f"LBFGS: {key} must not be negative, not {group[key]}")
+                raise misuse(f"LBFGS: {key} must not be negative, not {group[key]}")
         if group["line_search_fn"] not in (None, "strong_wolfe"):
-            raise ConfigError(f"LBFGS: line_search_fn is 'strong_wolfe' or None, not {group['line_search_fn']!r}")
+            raise misuse(f"LBFGS: line_search_fn is 'strong_wolfe' or None, not {group['line_search_fn']!r}")
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add the parameters; ConfigError if there are some already."""
         if self.param_groups:
-            raise ConfigError("LBFGS: there can be one group of parameters only; they share one approximation")
+            raise misuse("LBFGS: there can be one group of parameters only; they share one approximation")
         super().add_param_group(group)
 
     # -- parameters as one vector -----------------------------------------------------------------------------------
@@ -155,9 +156,9 @@ class LBFGS(Optimizer):
             The loss before the step.
         """
         if closure is None:
-            raise ConfigError("LBFGS: step needs a closure that computes the loss and its gradients anew")
+            raise misuse("LBFGS: step needs a closure that computes the loss and its gradients anew")
         if not self.param_groups:
-            raise ConfigError("LBFGS has no parameters; give them with bind(model.parameters())")
+            raise misuse("LBFGS has no parameters; give them with bind(model.parameters())")
         if state.trace is not None:
             raise CompileError(
                 "LBFGS: how often a step calls its closure depends on values, which a compiled function does not have\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import functions as fn
 from ..dtypes import DType
-from ..errors import ConfigError
+from ..ops.base import misuse
 from ..tensor import Tensor, node_of
 from .optimizer import Optimizer, Pair, ParamGroup, cast_scalar
 
@@ -64,7 +64,7 @@ class SGD(Optimizer):
     def _check(self, group) -> None:
         super()._check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ConfigError("SGD: Nesterov's form needs a momentum above 0 and no dampening")
+            raise misuse("SGD: Nesterov's form needs a momentum above 0 and no dampening")
 
     def _init_state(self, param: Tensor, slots: dict[str, Tensor], group) -> None:
         if group["momentum"]:

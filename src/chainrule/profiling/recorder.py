@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import runtime
 from ..backends.cpu import driver
-from ..compiled import Compiled
+from ..capture.compiled import Compiled
 from ..compiler.plan import CallPlan, Plan
 from ..compiler.program import Instance, Program, address
 from ..errors import ConfigError

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import functions as fn
 from ..dtypes import as_dtype, float64, int64
 from ..errors import ConfigError, DTypeError
@@ -69,15 +71,39 @@ def poisson(
     """
     draw = Draw("poisson", shape, None, generator, key, ("lam", lam, NOT_NEGATIVE), inner=float64)
     (rate,) = draw.parameters
-    return whole("poisson", _poisson(draw, rate.detach()), dtype, lam=rate)
+    (present,) = draw.present
+    return whole("poisson", _poisson(draw, rate.detach(), _one_way(present)), dtype, lam=rate)
 
 
-def _poisson(draw: Draw, rate: Tensor) -> Tensor:
-    u = draw.open(2 * ROUNDS + 1)
+def _one_way(mean: np.ndarray | None) -> bool | None:
+    """Whether all means are small, or none; None if that differs or is not known. Saves the work of the other way."""
+    if mean is None or not mean.size:
+        return None
+    small = mean < SMALL
+    return True if small.all() else None if small.any() else False
+
+
+def _poisson(draw: Draw, rate: Tensor, all_small: bool | None = None) -> Tensor:
     small = rate < SMALL
-    low = fn.where(small, rate, 1.0)
-    few = _quantile("poisson_quantile", u[-1], low, fn.exp(-low))
-    mean = fn.where(small, SMALL, rate)
+    known = (rate >= 0) & fn.isfinite(rate)
+    few = many = None
+    if all_small is not False:
+        low = fn.where(small, rate, 1.0)
+        few = _quantile("poisson_quantile", draw.open(), low, fn.exp(-low))
+    if all_small is not True:
+        many = _many_events(draw.again(1).open(2 * ROUNDS), fn.where(small, SMALL, rate))
+    return fn.where(known, _either(small, few, many), 0.0)
+
+
+def _either(small: Tensor, few: Tensor | None, many: Tensor | None) -> Tensor:
+    """What was drawn by inversion or by rejection."""
+    if few is None or many is None:
+        return few if few is not None else many  # type: ignore[return-value]
+    return fn.where(small, few, many)
+
+
+def _many_events(u: Tensor, mean: Tensor) -> Tensor:
+    """Poisson numbers of means from `SMALL` on, by rejection."""
     root = fn.sqrt(mean)
     b = 0.931 + 2.53 * root
     a = -0.059 + 0.02483 * b
@@ -89,9 +115,7 @@ def _poisson(draw: Draw, rate: Tensor) -> Tensor:
     count = fn.where(proper, k, 0.0)
     level = fn.log(v * inverse_alpha / (a / (margin * margin) + b))
     accepted = proper & (level <= count * fn.log(mean) - mean - lgamma(count + 1.0))
-    many = first_accepted(accepted, count, fn.floor(mean))
-    known = (rate >= 0) & fn.isfinite(rate)
-    return fn.where(known, fn.where(small, few, many), 0.0)
+    return first_accepted(accepted, count, fn.floor(mean))
 
 
 def binomial(
@@ -113,18 +137,32 @@ def binomial(
     """
     draw = Draw("binomial", shape, None, generator, key, ("n", n, WHOLE), ("p", p, PROBABILITY), inner=float64)
     trials, chance = draw.parameters
-    return whole("binomial", _binomial(draw, trials.detach(), chance.detach()), dtype, n=trials, p=chance)
+    given, rates = draw.present
+    all_small = None
+    if given is not None and rates is not None:
+        all_small = _one_way(given * np.where(rates > 0.5, 1.0 - rates, rates))
+    drawn = _binomial(draw, trials.detach(), chance.detach(), all_small)
+    return whole("binomial", drawn, dtype, n=trials, p=chance)
 
 
-def _binomial(draw: Draw, n: Tensor, chance: Tensor) -> Tensor:
-    u = draw.open(2 * ROUNDS + 1)
+def _binomial(draw: Draw, n: Tensor, chance: Tensor, all_small: bool | None) -> Tensor:
     flipped = chance > 0.5
     p = fn.where(flipped, 1.0 - chance, chance)
     small = n * p < SMALL
-    q = fn.where(small, p, 0.25)
-    few = _quantile("binomial_quantile", u[-1], n, q / (1.0 - q), fn.exp(n * fn.log1p(-q)))
-    few = fn.minimum(few, n)
-    trials, r = fn.where(small, 100.0, n), fn.where(small, 0.25, p)
+    few = many = None
+    if all_small is not False:
+        q = fn.where(small, p, 0.25)
+        few = _quantile("binomial_quantile", draw.open(), n, q / (1.0 - q), fn.exp(n * fn.log1p(-q)))
+        few = fn.minimum(few, n)
+    if all_small is not True:
+        u = draw.again(1).open(2 * ROUNDS)
+        many = _many_successes(u, fn.where(small, 100.0, n), fn.where(small, 0.25, p))
+    found = _either(small, few, many)
+    return fn.where(flipped, n - found, found)
+
+
+def _many_successes(u: Tensor, trials: Tensor, r: Tensor) -> Tensor:
+    """Binomial numbers where trials * r is at least `SMALL`, by rejection."""
     root = fn.sqrt(trials * r * (1.0 - r))
     b = 1.15 + 2.53 * root
     a = -0.0873 + 0.0248 * b + 0.01 * r
@@ -138,9 +176,7 @@ def _binomial(draw: Draw, n: Tensor, chance: Tensor) -> Tensor:
     level = fn.log(v * alpha / (a / (margin * margin) + b))
     bound = lgamma(mode + 1.0) + lgamma(trials - mode + 1.0) + (count - mode) * fn.log(r / (1.0 - r))
     accepted = proper & (level <= bound - lgamma(count + 1.0) - lgamma(trials - count + 1.0))
-    many = first_accepted(accepted, count, mode)
-    found = fn.where(small, few, many)
-    return fn.where(flipped, n - found, found)
+    return first_accepted(accepted, count, mode)
 
 
 def geometric(

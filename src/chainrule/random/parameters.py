@@ -47,6 +47,13 @@ def check(name: str, argument: str, value: Any, rule: Rule) -> None:
         raise ConfigError(message(name, f"{argument} {rule[0]}, not {wide[wrong].flat[0]:g}{where}", ()))
 
 
+def _value_of(node: Node) -> np.ndarray | None:
+    """The value of a node in float64, None if it is not there."""
+    if node.op.name == "full":
+        return np.asarray(node.op.value, np.float64)  # type: ignore[attr-defined]
+    return None if node.value is None else np.asarray(node.value, np.float64)
+
+
 class Draw:
     """One draw: its name, dtype and shape, its parameters as tensors of that type, and its bits.
 
@@ -66,11 +73,13 @@ class Draw:
     ):
         self.name = name
         nodes: list[Node | None] = []
+        self.present: list[np.ndarray | None] = []  # the parameters' values where they are there, before broadcasting
         for argument, value, rule in parameters:
             node = None if isinstance(value, (int, float)) else to_node(value, name)
             if rule is not None:
                 check(name, argument, value if node is None else node, rule)
             nodes.append(node)
+            self.present.append(np.asarray(value, np.float64) if node is None else _value_of(node))
         present = [node for node in nodes if node is not None]
         if dtype is not None:
             self.dtype = as_dtype(dtype)

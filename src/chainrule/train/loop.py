@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..capture import compile
-from ..errors import ConfigError, RunError
+from ..data.storage import write_atomically
+from ..errors import RunError
 from ..functions import tensor
 from ..gradmode import no_grad
+from ..ops.base import misuse
+from .report import report_page
 
 #: rows of one prediction call; more rows are predicted in pieces
 PREDICTION_ROWS = 16384
@@ -36,6 +41,25 @@ class History:
     def series(self, name: str) -> list[float]:
         """The values of one quantity over the epochs that have it."""
         return [record[name] for record in self.records if name in record]
+
+    def report(self, path: str | os.PathLike = "report.html", title: str = "Training run") -> Path:
+        """Write one HTML file with the learning curves and a table of the epochs, the best one marked.
+
+        Args:
+            path: the file; one that exists is replaced.
+            title: its heading.
+
+        Returns:
+            The path. The pictures, drawn by matplotlib, stand in the file itself.
+
+        Raises:
+            ConfigError: no epoch has been run. RunError: the file cannot be written.
+        """
+        if not self.records:
+            raise misuse("report: the run has no epochs to show")
+        page = report_page(self.records, self.best_epoch, self.stopped_early, self.seconds, title)
+        write_atomically(Path(path), page)
+        return Path(path)
 
 
 def training_step(model: Any, objective: Callable, optimizer: Any) -> Callable:
@@ -130,17 +154,25 @@ def fit(
         callbacks: each called with the number of the epoch that is about to start (from 1).
 
     Returns:
-        A `History`.
+        A `History`, whose `report` writes the curves to a file.
 
     Raises:
         ConfigError: arrays of unequal length, no rows, or a batch size below 1.
         RunError: the loss is no longer finite.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+        >>> model = cr.nn.Linear(1, 1)
+        >>> run = cr.fit(model, cr.nn.functional.mse_loss, cr.optim.SGD(lr=0.2), (x, 2 * x + 1), epochs=60)
+        >>> round(float(model(cr.tensor([[0.5]]))[0, 0]), 3)
+        2.0
     """
     inputs, targets = data
     if len(inputs) != len(targets) or len(inputs) == 0:
-        raise ConfigError(f"fit: {len(inputs)} rows of inputs and {len(targets)} of targets; one of each is needed")
+        raise misuse(f"fit: {len(inputs)} rows of inputs and {len(targets)} of targets; one of each is needed")
     if batch_size < 1:
-        raise ConfigError(f"fit: batch_size must be at least 1, not {batch_size}")
+        raise misuse(f"fit: batch_size must be at least 1, not {batch_size}")
     if not hasattr(optimizer, "step"):
         optimizer = optimizer(model.parameters())
     elif not optimizer.param_groups:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from ...compiler.kernel import Kernel, Tiling
 from ...dtypes import bfloat16
-from .contract import emit_contract, emit_pack
-from .contract_half import emit_pair_contract, emit_pair_pack
+from .attention import emit_attention
+from .attention_grad import emit_attention_grad
+from .contract import emit_contract
 from .emit import Function
 from .loops import emit_map, emit_reduce, emit_scatter
 from .nest import emit_nest
+from .packing import emit_pack
+from .pair_packing import emit_pair_pack
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
+from .windows import emit_windows
+from .winograd import emit_winograd
 
 EMITTERS = {
     "map": emit_map,
@@ -21,9 +26,9 @@ EMITTERS = {
     "rows": emit_rows,
     "contract": emit_contract,
     "pack": emit_pack,
+    "attention": emit_attention,
+    "attention_grad": emit_attention_grad,
 }
-#: those for operands of bfloat16
-PAIRED = {"contract": emit_pair_contract, "pack": emit_pair_pack}
 
 
 def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
@@ -31,8 +36,11 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
     functions, declarations = [], set()
     for name, kernel in kernels:
         function = Function(name, kernel, target)
-        table = PAIRED if kernel.kind in PAIRED and kernel.accesses[1].dtype is bfloat16 else EMITTERS
-        emit = emit_nest if isinstance(kernel.static, Tiling) else table[kernel.kind]
+        emit = EMITTERS[kernel.kind]
+        if kernel.kind == "pack" and kernel.accesses[1].dtype is bfloat16:
+            emit = emit_pair_pack
+        if isinstance(kernel.static, Tiling):
+            emit = emit_winograd if kernel.static.block else emit_windows if kernel.static.windows else emit_nest
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit
         emit(function)
         functions.append(function.text())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ...dtypes import DType, bfloat16, float16, float32, float64, int32, uint16, uint32
+from ...dtypes import DType, bfloat16, bool_, float16, float32, float64, int32, uint16, uint32
 from ..base import Value
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 SMALLEST_NORMAL, TOO_LARGE, HALF = 2.0**-14, 2.0**16, 0.5
 #: what the exponent of a float32 exceeds that of the same float16 by
 REBIAS = 127 - 15
+#: widths of vectors of float32 that become bfloat16 in one instruction where the target has it
+SHORT = (8, 16)
+#: the processor's class of subnormal numbers
+SUBNORMAL = 0x20
 
 
 def rounded(b: LLVMScalarBuilder, a: Value, dtype: DType) -> Value:
@@ -30,6 +34,10 @@ def rounded(b: LLVMScalarBuilder, a: Value, dtype: DType) -> Value:
     if a.dtype is float64:
         a = _rounded_to_odd(b, a)
     if dtype is bfloat16:
+        if b.has_short and b.width in SHORT:
+            tiny, usual = _subnormal(b, a), _short(b, a)
+            (bits,) = b.rarely(tiny, lambda: (_upper(b, _nearest(b, b.bitcast(a, uint32), 16)),), (usual,))
+            return from_memory(b, bits.ref, bfloat16)
         bits = _nearest(b, b.bitcast(a, uint32), 16)
         quiet = b.select(b.ne(a, a), b.const(math.nan, float32), b.bitcast(bits, float32))
         return Value(quiet.ref, bfloat16)
@@ -46,11 +54,45 @@ def rounded(b: LLVMScalarBuilder, a: Value, dtype: DType) -> Value:
     return Value(b.select(b.ne(a, a), a, b.copysign(size, a)).ref, float16)
 
 
+def multiply_pairs(b: LLVMScalarBuilder, x: Value, y: Value, total: Value) -> Value:
+    """`total` plus both products of the pairs of bfloat16 that every lane of x and y holds in the bits of a float32.
+
+    The processor treats subnormal numbers as 0 here.
+    """
+    vector, pairs = b.llvm_type(float32), f"<{2 * b.width} x bfloat>"
+    name = f"@llvm.x86.avx512bf16.dpbf16ps.{32 * b.width}"
+    b.declarations.add(f"declare {vector} {name}({vector}, {pairs}, {pairs})")
+    left, right = (b.emit(f"bitcast {vector} {value.ref} to {pairs}", bfloat16).ref for value in (x, y))
+    return b.emit(f"call {vector} {name}({vector} {total.ref}, {pairs} {left}, {pairs} {right})", float32)
+
+
+def _short(b: LLVMScalarBuilder, a: Value) -> Value:
+    """The bits of the float32 `a` as a bfloat16 by the processor's own instruction, which takes subnormals for 0."""
+    source, result = b.llvm_type(float32), f"<{b.width} x bfloat>"
+    name = f"@llvm.x86.avx512bf16.cvtneps2bf16.{32 * b.width}"
+    b.declarations.add(f"declare {result} {name}({source})")
+    short = b.emit(f"call {result} {name}({source} {a.ref})", bfloat16)
+    return b.emit(f"bitcast {result} {short.ref} to {b.llvm_type(uint16)}", uint16)
+
+
+def _subnormal(b: LLVMScalarBuilder, a: Value) -> Value:
+    """Whether the float32 `a` is a subnormal number."""
+    kind, answer = b.llvm_type(float32), b.llvm_type(bool_)
+    name = f"@llvm.x86.avx512.fpclass.ps.{32 * b.width}"
+    b.declarations.add(f"declare {answer} {name}({kind}, i32 immarg)")
+    return b.emit(f"call {answer} {name}({kind} {a.ref}, i32 {SUBNORMAL})", bool_)
+
+
 def _nearest(b: LLVMScalarBuilder, bits: Value, dropped: int) -> Value:
     """The bits of a float32 with the last `dropped` ones rounded away, to nearest, ties to even."""
     last = b.and_(b.lshr(bits, b.const(dropped, uint32)), b.const(1, uint32))
     up = b.add(b.add(bits, b.const((1 << dropped - 1) - 1, uint32)), last)
     return b.and_(up, b.const((1 << 32) - (1 << dropped), uint32))
+
+
+def _upper(b: LLVMScalarBuilder, bits: Value) -> Value:
+    """The upper 16 of 32 bits."""
+    return b.cast(b.lshr(bits, b.const(16, uint32)), uint16)
 
 
 def _rounded_to_odd(b: LLVMScalarBuilder, a: Value) -> Value:
@@ -76,7 +118,7 @@ def to_memory(b: LLVMScalarBuilder, a: Value) -> str:
     """The bits, as uint16, of a value of float16 or bfloat16."""
     wide = Value(a.ref, float32)
     if a.dtype is bfloat16:
-        return b.cast(b.lshr(b.bitcast(wide, uint32), b.const(16, uint32)), uint16).ref
+        return _upper(b, b.bitcast(wide, uint32)).ref
     if b.has_half:
         narrow = b.emit(f"fptrunc {b.llvm_type(float32)} {a.ref} to {_half_type(b)}", float16)
         return b.emit(f"bitcast {_half_type(b)} {narrow.ref} to {b.llvm_type(uint16)}", uint16).ref

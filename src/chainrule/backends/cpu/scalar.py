@@ -52,10 +52,10 @@ class LLVMScalarBuilder(ScalarBuilder):
 
     `fma` says that the target has fused multiply-add, `rounding` that it has instructions to round
     to whole numbers (x86: SSE4.1), `half` that it has instructions that convert float16 (x86: F16C);
-    without them the operations are expanded, since LLVM would call a library. `scaling` says that there is an
-    instruction for a * 2**n (AVX-512). `prefix` starts the names
-    of all values: builders of one function need different ones, or one builder shared. ``declarations``
-    collects the declare lines that the module needs.
+    without them the operations are expanded, since LLVM would call a library; `short` that it has one that makes
+    float32 bfloat16 (x86: AVX512-BF16), `scaling` that there is one for a * 2**n (AVX-512). `prefix` starts the names
+    of all values: builders of one function need different ones, or one builder shared. ``declarations`` collects the
+    declare lines that the module needs.
 
     With `branches`, code for rare cases (large angles) is jumped over where no element needs it. The
     code then consists of several basic blocks: ``block`` is the label of the last one once there is
@@ -73,6 +73,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         branches: bool = False,
         on_block: Callable[[str], None] | None = None,
         half: bool = False,
+        short: bool = False,
         scaling: bool = False,
     ):
         self.lines = lines
@@ -80,6 +81,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         self.has_fma = fma
         self.has_rounding = rounding
         self.has_half = half
+        self.has_short = short
         self.has_scaling = scaling
         self.prefix = prefix
         self.branches = branches

@@ -1,0 +1,57 @@
+"""Copies of right operands in panels of vectors: right for every shape and dtype, and one function for all shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu.codegen import kernel_module
+from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler.plan import make_plan
+from chainrule.graph.node import topological
+from chainrule.ops.base import emit
+from chainrule.ops.leaf import constant
+
+SHAPES = [(3, 1, 5), (2, 2, 17), (5, 3, 1), (4, 4, 4), (7, 5, 33), (37, 41, 53), (8, 19, 16), (20, 130, 31)]
+
+
+def packs(m: int, k: int, n: int, dtype=np.float32):
+    """Keys and kernels of the copies that ``a @ b.T`` makes."""
+    a, b = constant(np.zeros((m, k), dtype)), constant(np.zeros((n, k), dtype))
+    product = emit("contract", a, b, attributes=((0, 1), (2, 1), (0, 2)))
+    plan = make_plan(topological([product]), [product], CpuTiles(toolchain.host()), 1, None, True)
+    return [(key, kernel) for key, kernel in zip(plan.keys, plan.kernels) if kernel.kind == "pack"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_products_with_transposed_operands(shape, dtype):
+    m, k, n = shape
+    generator = np.random.default_rng(k)
+    a, b = (generator.integers(-9, 9, s).astype(dtype) for s in ((3, m, k), (3, n, k)))
+    if dtype.startswith("float"):
+        a, b = (a / 7).astype(dtype), (b / 3).astype(dtype)
+    expected = a.astype(np.float64) @ b.astype(np.float64).swapaxes(1, 2)
+    straight = np.ascontiguousarray(b.swapaxes(1, 2))
+    plain = cr.compile(lambda a, b: a @ b)(cr.asarray(a), cr.asarray(straight)).numpy()
+    for turned in (lambda a, b: a @ b.mT, lambda a, b: a[0] @ b[0].T):
+        got = cr.compile(turned)(cr.asarray(a), cr.asarray(b)).numpy()
+        want = expected if got.ndim == 3 else expected[0]
+        np.testing.assert_allclose(got, want, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6 * k)
+        np.testing.assert_array_equal(got, plain if got.ndim == 3 else plain[0])
+
+
+def test_one_function_copies_operands_of_all_shapes():
+    found = {key: kernel for shape in ((8, 19, 16), (37, 41, 53), (128, 512, 512)) for key, kernel in packs(*shape)}
+    assert len(found) == 1
+    (kernel,) = found.values()
+    assert not kernel.baked and kernel.static[2]
+
+
+@pytest.mark.skipif(toolchain.host().architecture != "x86_64", reason="instructions of x86-64")
+def test_columns_are_transposed_in_registers():
+    ((_, kernel),) = packs(37, 41, 53)
+    text = toolchain.assembly(kernel_module([("k", kernel)], toolchain.host()))
+    assert "unpck" in text

@@ -1,0 +1,68 @@
+"""Errors of constructors and options name the user's line, as those of operations do."""
+
+import inspect
+
+import pytest
+
+import chainrule as cr
+from chainrule import nn, objectives, optim
+from chainrule.errors import ConfigError
+
+F = nn.functional
+P = nn.Linear(2, 2).parameters
+
+WRONG = {
+    "Linear": lambda: nn.Linear(0, 2),
+    "Conv2d": lambda: nn.Conv2d(3, 4, 3, groups=2),
+    "MultiheadAttention": lambda: nn.MultiheadAttention(10, 3),
+    "GroupNorm": lambda: nn.GroupNorm(3, 4),
+    "GELU": lambda: nn.GELU("sigmoid"),
+    "EmbeddingBag": lambda: nn.EmbeddingBag(3, 2, mode="least"),
+    "LSTM": lambda: nn.LSTM(2, -1),
+    "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(8, 2, activation="none"),
+    "gelu": lambda: F.gelu(cr.ones(2), approximate="sigmoid"),
+    "mse_loss": lambda: F.mse_loss(cr.ones(2), cr.ones(2), reduction="least"),
+    "huber_loss": lambda: F.huber_loss(cr.ones(2), cr.ones(2), delta=0),
+    "SGD": lambda: optim.SGD(P(), lr=0.1, nesterov=True),
+    "Adam": lambda: optim.Adam(P(), lr=-1.0),
+    "RMSprop": lambda: optim.RMSprop(P(), alpha=2.0),
+    "LBFGS": lambda: optim.LBFGS(P(), max_iter=0),
+    "StepLR": lambda: optim.lr_scheduler.StepLR(optim.SGD(P(), lr=0.1), 0),
+    "Gaussian": lambda: objectives.Gaussian(spread=-1),
+    "compile": lambda: cr.compile(lambda x: x, tune=-1),
+    "autocast": lambda: cr.autocast("float64"),
+    "fit": lambda: cr.fit(nn.Linear(1, 1), F.mse_loss, optim.SGD(lr=0.1), ([], []), epochs=1),
+    "jacfwd": lambda: cr.jacfwd(cr.sin, chunk_size=0),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_name_the_line(name):
+    with pytest.raises(ConfigError) as caught:
+        WRONG[name]()
+    problem, place = str(caught.value).splitlines()[:2]
+    assert problem.startswith(f"{name}: ")
+    _, line = inspect.getsourcelines(WRONG[name])
+    assert place == f"recorded at {__file__}:{line}"
+
+
+def test_the_cure_comes_last():
+    with pytest.raises(ConfigError) as caught:
+        nn.MultiheadAttention(10, 3)
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
+        "MultiheadAttention:",
+        "recorded",
+        "help:",
+    ]
+
+
+def test_a_layer_of_the_users_own():
+    """The line is that of the layer's own constructor: the first one outside the package."""
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Linear(2, 0)
+
+    with pytest.raises(ConfigError, match=r"Linear: out_features must be .*\nrecorded at .*test_errors.py:\d+$"):
+        Own()
