@@ -27,7 +27,8 @@ class Case:
     ``function``: tensors to a tensor; ``torch``: the same for PyTorch, given the module, a place for the result and
     the operands; ``shapes``: of the float32 operands (or what makes them, called with a generator); ``flops``: of
     useful arithmetic, 0 for a kernel that only memory limits; ``lanes``: the share of vector lanes that the shape
-    lets be used; ``state``: operands, at the end, that are written back, whose new values `function` returns.
+    lets be used; ``state``: operands, at the end, that are written back, whose new values `function` returns;
+    ``takes``: the elementary function that each element of the result takes, of a kernel that memory limits.
     """
 
     group: str
@@ -40,6 +41,7 @@ class Case:
     state: int = 0
     #: bytes read and written at least; by default the operands and the result
     moved: tuple[int, int] | None = None
+    takes: str = ""
 
     def operands(self) -> list[np.ndarray]:
         generator = np.random.default_rng(0)
@@ -239,7 +241,7 @@ def memory() -> list[Case]:
             moved=(4 * numbers, 3 * numbers))  # fmt: skip
         add(f"bias add {size}", lambda x, y: x + y, lambda torch, out, x, y: torch.add(x, y, out=out), shape, (1024,))
         add(f"softmax rows {size}", lambda x: F.softmax(x, 1), lambda torch, out, x: torch.softmax(x, 1, out=out),
-            shape)  # fmt: skip
+            shape, takes="exp")  # fmt: skip
         add(f"layer norm {size}", _layer_norm, _torch_layer_norm, shape, (1024,), (1024,))
         add(f"sum over rows {size}", lambda x: cr.sum(x, axis=1), lambda torch, out, x: torch.sum(x, 1, out=out), shape)
         add(f"sum over columns {size}", lambda x: cr.sum(x, axis=0), lambda torch, out, x: torch.sum(x, 0, out=out),

@@ -3,9 +3,10 @@
 Attainable is the lower of the measured peak of fused multiply-adds times the share of vector lanes that the shape can
 use, and the measured bandwidth times the operations a byte. Bandwidth is that of operands of the same size, so of the
 memory that they live in. Memory-bound kernels count the bytes that they have to read and write and are compared with
-a copy of the same size; what they compute (the exponentials of softmax) is not counted. Images, results of convolutions
-and their gradients have their channels last, as between the layers of a program, written by `permute` around the
-public function; the group "images" has them in the user's layout, NCHW, with the conversions inside. Each
+a copy of the same size; softmax, whose exponentials may take longer than its bytes, with the longer of that copy and as
+many exponentials alone, measured in the same run. Images, results of convolutions and their gradients have their
+channels last, as between the layers of a program, written by `permute` around the public function; the group "images"
+has them in the user's layout, NCHW, with the conversions inside. Each
 kernel is a compiled function whose result is written over one that exists already, many of them to one native call.
 Results are compared with PyTorch's where it is installed.
 """
@@ -17,6 +18,7 @@ import json
 import os
 import statistics
 import time
+from functools import lru_cache
 from typing import Any
 
 #: seconds of one timed call, its least, and the rounds that a slow kernel is given
@@ -100,6 +102,16 @@ def _seconds(sides: dict[str, Any], rounds: int) -> dict[str, list[float]]:
     return result
 
 
+@lru_cache
+def _rate(name: str, rounds: int) -> float:
+    """Elements in a second of an elementary function alone, operand and result in the second-level cache."""
+    from .kernel_cases import BLOCK as ELEMENTS
+    from .kernel_cases import elementary
+
+    run, _ = _prepared(next(case for case in elementary() if case.name == name))
+    return ELEMENTS / min(_seconds({name: run}, rounds)[name])
+
+
 def measure(case: Any, machine: Any, torch: Any, compare: bool, rounds: int) -> dict[str, Any]:
     """Times and rates of one kernel."""
     run, results = _prepared(case)
@@ -127,6 +139,8 @@ def measure(case: Any, machine: Any, torch: Any, compare: bool, rounds: int) -> 
     else:
         # at most all of the table that is gathered from, or what is gathered
         limit = machine.copy(min(footprint, read + written))
+        if case.takes:
+            limit = min(limit, _rate(case.takes, rounds) * (read + written) / values[0].size / 1e9)
         row |= {"rate": (read + written) / best / 1e9, "unit": "GB/s", "attainable": limit}
     if "attainable" in row:
         row["percent"] = 100 * row["rate"] / row["attainable"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def test_run_writes_json(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     assert copy["unit"] == "GB/s" and copy["percent"] > 0
     assert tanh["unit"] == "elements/ns" and "percent" not in tanh
     assert "summary, % of attainable" in capsys.readouterr().out
+
+
+def test_softmax_is_limited_by_the_slower_of_its_bytes_and_its_exponentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = next(case for case in kernel_cases.memory() if case.name == "softmax rows 64x1024")
+    assert case.takes == "exp" and not any(c.takes for c in kernel_cases.memory() if "softmax" not in c.name)
+    machine = SimpleNamespace(copy=lambda footprint: 100.0)
+    for rate, attainable in ((1e9, 8.0), (20e9, 100.0)):  # 8 bytes an element
+        monkeypatch.setattr(kernels, "_rate", lambda name, rounds, rate=rate: rate)
+        row = kernels.measure(case, machine, None, False, 1)
+        assert row["attainable"] == pytest.approx(attainable)
+        assert row["percent"] == pytest.approx(100 * row["rate"] / attainable)
 
 
 def test_wrong_results_stop_the_benchmark() -> None:

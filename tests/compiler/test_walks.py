@@ -93,3 +93,43 @@ def test_arrays_that_come_in_begin_at_a_cache_line(shape):
         np.testing.assert_array_equal(array, raw)
         assert array.nbytes < 1024 or array.ctypes.data % 64 == 0
         assert not np.shares_memory(array, raw)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod"])
+@pytest.mark.parametrize("length", [17, 33, 100, 4100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_rows_that_are_reduced_at_once_are_reduced_like_one(name, length, dtype):
+    x = normal(11, length) + 1
+    x = (3 * x).astype(dtype)
+    reduce = getattr(cr, name)
+    alone = [compiled(lambda x: reduce(x, axis=1), x[n : n + 1])[0][0] for n in range(len(x))]
+    for rows in (1, 3, 4, 5, 11):
+        got, plan = compiled(lambda x: reduce(x, axis=1), x[:rows])
+        np.testing.assert_array_equal(got, alone[:rows])
+    # four sums of vectors are carried by one loop
+    carried = [len(re.findall(r"phi <16 x", block)) for block in re.split(r"\n[\w.]+:\n", text(plan))]
+    assert max(carried) == 4
+
+
+@pytest.mark.parametrize("rows", [1, 6, 300])
+def test_several_rows_with_what_goes_in_and_what_follows(rows):
+    """A layer norm over three axes: its sums take in a difference, store it, and have an epilogue."""
+    x = normal(rows, 3, 37)
+    got, _ = compiled(lambda x: cr.functional.layer_norm(x, (37,)), x)
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    alone, _ = compiled(lambda x: cr.functional.layer_norm(x, (37,)), x[-1:])
+    np.testing.assert_array_equal(got[-1:], alone)
+
+
+def test_the_next_rows_are_fetched_where_elementary_functions_are_computed():
+    """By the pass of a softmax that computes them, and by no pass of a layer norm."""
+    x = normal(300, 1000)
+    _, plan = compiled(lambda x: cr.functional.softmax(x, 1), x)
+    ahead = [kernel.ahead for kernel in plan.kernels]
+    (kernel,) = (kernel for kernel in plan.kernels if kernel.ahead)
+    assert [i[1].name for i in kernel.inner.code if i[0] == "op"] == ["sub", "exp"] and len(ahead) == 3
+    assert len(kernel.ahead) == 2 and "llvm.prefetch" in text(plan)
+    _, plan = compiled(lambda x: cr.functional.layer_norm(x, (1000,)), x)
+    assert not any(kernel.ahead for kernel in plan.kernels)

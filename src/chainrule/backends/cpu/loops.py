@@ -17,6 +17,7 @@ from .bodies import BodyCode, Point, steady
 from .emit import Function, Int, always_masked, whole_vectors
 from .emit import llvm_type as element_type
 from .extremes import extreme_lanes
+from .several_rows import ROWS, pays, reduce_rows
 from .stacked import Stacked
 
 #: vectors that one loop over a reduced axis carries, by the bits of a vector register: many, then fewer of the rest
@@ -164,6 +165,7 @@ def emit_reduce(f: Function) -> None:
     along = kernel.vector >= reduced
     chain = _spread_lanes if lanes > 1 else _arg_chain if kernel.static[0] in ("argmax", "argmin") else _chain
     axes = [a for a in range(reduced) if a != kernel.vector]
+    at_once = along and kernel.static[0] not in ("max", "min") and pays(kernel)
 
     def nest(depth: int, inner: Point, outer: Point) -> None:
         if depth == len(axes):
@@ -176,10 +178,19 @@ def emit_reduce(f: Function) -> None:
             else:
                 _kept_vectors(f, inner, outer, chain)
             return
-        begin, end = axis_range(f, axes[depth])
+        axis = axes[depth]
+        begin, end = axis_range(f, axis)
+
+        def moved(index: Int) -> tuple[Point, Point]:
+            return inner.moved(axis, index, kernel.inner), outer.moved(axis, index, kernel.body)
+
+        if at_once and depth == len(axes) - 1:
+            first = whole_vectors(f, begin, end, ROWS)
+            with f.loop(begin, first, ROWS) as loop:
+                _several_rows(f, [moved(f.add(loop.index, n)) for n in range(ROWS)])
+            begin = first
         with f.loop(begin, end) as loop:
-            moved = inner.moved(axes[depth], loop.index, kernel.inner)
-            nest(depth + 1, moved, outer.moved(axes[depth], loop.index, kernel.body))
+            nest(depth + 1, *moved(loop.index))
 
     nest(0, Point.start(f, kernel.inner, LANES), Point.start(f, kernel.body, 1 if along else LANES))
 
@@ -419,6 +430,22 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
             total = f.let(f"phi {vector} [ {total}, %{before} ], [ {more}, %{inside} ]")
         blocks.next = [met(blocks.values[0], total)]
     BodyCode(f, kernel.body, reduced).run(outer, Value(blocks.values[0], dtype))
+
+
+def _several_rows(f: Function, rows: Sequence[tuple[Point, Point]]) -> None:
+    """`_lanes` for several rows at once."""
+    name = f.kernel.static[0]
+    dtype = _value_dtype(f, f.kernel.inner, f.kernel.static[4])
+    wide, narrow = f.builder(LANES), f.builder(1)
+    start = wide.const(identity(name, dtype), dtype).ref, narrow.const(identity(name, dtype), dtype).ref
+
+    def combined(lanes: str, given: str) -> str:
+        return combine(wide, name, Value(lanes, dtype), Value(given, dtype)).ref
+
+    def met(total: str, lanes: str) -> str:
+        return combine(narrow, name, Value(total, dtype), pairwise(f, name, lanes, dtype)).ref
+
+    reduce_rows(f, rows, dtype, start, combined, met)
 
 
 def pairwise(f: Function, name: str, vector: str, dtype: DType) -> Value:
