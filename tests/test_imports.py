@@ -14,8 +14,9 @@ ROOT = Path(chainrule.__file__).parent
 #: part -> level; a module imports only modules of its own part or of a lower level. Level 0 imports nothing of ours
 #: above itself. Modules that are not named stand above everything they import, and are tested for cycles alone.
 LEVELS = {
-    "errors": 0, "config": 1, "dtypes": 1, "shapes": 1, "graph": 2, "threads": 2, "ops": 3, "transforms": 4, "order": 4,
-    "backends": 5, "compiler": 6, "recording": 7, "runtime": 7, "tensor": 8, "gradmode": 8, "tree": 8,
+    "collector": 0, "errors": 0, "config": 1, "dtypes": 1, "shapes": 1, "graph": 2, "threads": 2, "ops": 3,
+    "transforms": 4, "order": 4, "backends": 5, "compiler": 6, "recording": 7, "runtime": 7, "tensor": 8,
+    "gradmode": 8, "tree": 8,
     "conversion": 9, "operators": 10, "functions": 11, "indexing": 11, "batching": 12, "looping": 12, "linalg": 12,
     "random": 13, "autograd": 13, "methods": 14, "trace": 14, "capture": 15, "functional": 15, "nn": 16, "optim": 16,
     "data": 16, "objectives": 16, "train": 17, "recipes": 18, "cli": 19,
