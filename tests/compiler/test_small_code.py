@@ -87,3 +87,13 @@ def test_sums_of_other_widths_share_their_code(compiled):
             x = array(280, columns)
             np.testing.assert_allclose(f(x).numpy(), x.astype(np.float64).sum(axis=0) * 0.5, rtol=1e-4, atol=1e-4)
     assert len(compiled) == modules
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.bool_])
+@pytest.mark.parametrize("shape", [(4, 6), (16, 16), (33, 21), (100, 37), (5, 300)])
+def test_generic_transposes_have_one_network_of_shuffles(compiled, shape, dtype):
+    x = RANDOM.integers(0, 2 if dtype is np.bool_ else 100, shape).astype(dtype)
+    np.testing.assert_array_equal(cr.permute_dims(cr.asarray(x), (1, 0)).numpy(), x.T)
+    if toolchain.host().vector_bits >= 512 and dtype is np.float32:
+        assert 64 <= compiled[-1].count("shufflevector <16 x float>") < 80
+        assert "llvm.masked.gather" in compiled[-1]

@@ -15,7 +15,7 @@ from ...dtypes import DType
 from ..base import Value
 from . import half
 from .bodies import BodyCode, Point
-from .emit import Function, Int, memory_type
+from .emit import Function, Int, always_masked, memory_type
 from .loops import axis_range, body_dtypes
 
 #: instructions of a body up to which the rows of a block are unrolled and stay in registers
@@ -74,7 +74,21 @@ class _Blocks:
                 with f.when(whole):
                     self._block(point, outer.index, lanes, inner.index, lanes)
                 with f.when(f.let(f"xor i1 {whole}, true")):
-                    self._block(point, outer.index, high, inner.index, wide)
+                    if always_masked(f):
+                        self._picked(point, outer.index, high, inner.index, wide)
+                    else:
+                        self._block(point, outer.index, high, inner.index, wide)
+
+    def _picked(self, point: Point, row: Int, height: Int, column: Int, width: Int) -> None:
+        """A block at the edge whose elements are picked one by one: slower than transposing it, and little code."""
+        f = self.f
+        corner, code = point.moved(self.along, column, self.body), BodyCode(f, self.body, self.along)
+        mask = f.mask(width, self.lanes)
+        with f.loop(0, height) as loop:
+            here = corner.moved(self.across, f.add(row, loop.index), self.body)
+            here.mask = mask
+            code.hoist(here)
+            code.run(here)
 
     @contextmanager
     def _strips(self, columns: tuple[Int, Int]) -> Iterator[tuple[Int, Int]]:
@@ -197,12 +211,10 @@ class _Blocks:
         f, lanes = self.f, self.lanes
         dtype = f.kernel.accesses[access].dtype
         columns = transposed(f, rows, memory_type(dtype), dtype.itemsize)
-        for c, (line, column) in enumerate(zip(self._lines(access, start, width), columns)):
-            count = height
-            if not isinstance(width, int):
-                inside = f.let(f"icmp slt i64 {c}, {width}")
-                count = f.let(f"select i1 {inside}, i64 {height}, i64 0")
-            f.store_raw(column, line, dtype, lanes, None if count == lanes else f.mask(count, lanes))
+        mask = None if height == lanes else f.mask(height, lanes)
+        # from the last to the first: those beyond `width` go where the last column is written after them
+        for line, column in reversed(list(zip(self._lines(access, start, width), columns))):
+            f.store_raw(column, line, dtype, lanes, mask)
 
 
 def transposed(f: Function, rows: list[str], element: str, itemsize: int) -> list[str]:
