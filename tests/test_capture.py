@@ -295,6 +295,28 @@ def test_other_holders_keep_the_old_value():
     assert (p.detach().numpy() == now * 16).all()
 
 
+def test_state_that_has_no_value_yet_is_evaluated_and_then_written_in_place():
+    first, second = cr.zeros((300,)), cr.ones((300,))
+
+    @cr.compile
+    def step(x):
+        first.copy_(first + x)
+        second.copy_(second * 2 + first)
+        return second.sum()
+
+    x = np.ones(300, np.float32)
+    step(x)
+    assert (first.numpy()[0], second.numpy()[0]) == (1, 3)
+    second.copy_(first * 10)  # recorded, not evaluated; it holds what `first` was
+    assert second._node.value is None
+    assert step(x).item() == 300 * 22
+    assert (first.numpy()[0], second.numpy()[0]) == (2, 22)
+    places = [t._node.value.__array_interface__["data"][0] for t in (first, second)]
+    step(x)
+    assert places == [t._node.value.__array_interface__["data"][0] for t in (first, second)]
+    assert (first.numpy()[0], second.numpy()[0]) == (3, 47)
+
+
 def test_arguments_are_never_written():
     w = cr.asarray(np.zeros(300, np.float32))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .compiler.program import aligned_empty
 from .dtypes import ALL, DType, bfloat16, complex_dtype, converted
 from .errors import DTypeError, PlaceholderError, ShapeError
 from .graph.node import Node
@@ -30,7 +31,7 @@ def to_array(value: Any, name: str = "asarray", dtype: DType | None = None) -> n
     """
     try:
         direct = None if dtype is None or dtype.is_half or _is_complex(value) else dtype.numpy
-        array = np.array(_bits_of_bfloat16(value), dtype=direct, order="C", copy=True)
+        array = _copied(_bits_of_bfloat16(value), direct)
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, PlaceholderError):
             raise
@@ -53,6 +54,15 @@ def to_array(value: Any, name: str = "asarray", dtype: DType | None = None) -> n
         if type(first) in (float, int, bool, complex) or isinstance(first, (list, tuple)):
             array = array.astype(np.float32 if array.dtype.kind == "f" else np.complex64)
     return array
+
+
+def _copied(value: Any, dtype: np.dtype | None) -> np.ndarray:
+    """`value` as a row-major array of its own; a large one begins at a cache line, so that vectors cross none."""
+    if type(value) is np.ndarray and value.dtype in _HELD and dtype in (None, value.dtype):
+        array = aligned_empty(value.shape, value.dtype)
+        array[...] = value
+        return array
+    return np.array(value, dtype=dtype, order="C", copy=True)
 
 
 def _is_complex(value: Any) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from . import config, memory
 from .backends import interpreter
+from .collector import put_off
 from .dtypes import float32
 from .errors import IndexOutOfRangeError, PlaceholderError, SingularMatrixError
 from .graph.node import Node, topological
@@ -280,17 +281,18 @@ def compile_nodes(
     from .compiler.program import Program
     from .threads import get_num_threads
 
-    tiles = CpuTiles(toolchain.host())
-    if prepare():
-        elementary.load()
-        # The generic matrix product, the largest function that uncompiled code meets, comes with the driver.
-        x, w = placeholder(0, (2, 3), float32), placeholder(1, (2, 3), float32)
-        product = emit("contract", x, w, attributes=((0, 2), (1, 2), (0, 1)))
-        addresses_of(make_plan([x, w, product], [product], tiles, 1, baked=False))
-    plan = make_plan(order, outputs, tiles, get_num_threads(), in_place, baked)
-    memory.describe(plan, order, trail if trail is not None else mode.trail or ())
-    memory.require(plan)
-    program = Program(plan, advances)
+    with put_off():
+        tiles = CpuTiles(toolchain.host())
+        if prepare():
+            elementary.load()
+            # The generic matrix product, the largest function that uncompiled code meets, comes with the driver.
+            x, w = placeholder(0, (2, 3), float32), placeholder(1, (2, 3), float32)
+            product = emit("contract", x, w, attributes=((0, 2), (1, 2), (0, 1)))
+            addresses_of(make_plan([x, w, product], [product], tiles, 1, baked=False))
+        plan = make_plan(order, outputs, tiles, get_num_threads(), in_place, baked)
+        memory.describe(plan, order, trail if trail is not None else mode.trail or ())
+        memory.require(plan)
+        program = Program(plan, advances)
     if tune and baked:
         from .profiling.tuning import tuned
 

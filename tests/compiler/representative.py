@@ -78,6 +78,24 @@ def convolutions() -> dict:
     return results
 
 
+def attentions() -> dict:
+    """Forward and all gradients, exponentials kept and not."""
+    results = {}
+    for m, n, e, causal, dtype in (
+        (64, 64, 32, True, np.float32), (67, 45, 20, False, np.float32), (70, 530, 7, True, np.float32),
+        (530, 529, 5, False, np.float32), (35, 37, 20, True, np.float64),
+    ):  # fmt: skip
+
+        def gradients(q, k, v, causal=causal):
+            y, pull = cr.vjp(lambda *x: F.scaled_dot_product_attention(*x, is_causal=causal), q, k, v)
+            return [y, *pull(y)]
+
+        operands = [array(3, length, e, dtype=dtype, seed=i) for i, length in enumerate((m, n, n))]
+        values = cr.compile(gradients)(*operands)
+        results |= {f"{i} {m}x{n}x{e} {causal}": value for i, value in enumerate(values)}
+    return results
+
+
 def training() -> dict:
     """Parameters and losses of three steps of a small network with Adam."""
     cr.manual_seed(0)
@@ -100,7 +118,8 @@ def training() -> dict:
 
 
 GROUPS = {
-    "map": maps, "reduce": reductions, "product": products, "convolution": convolutions, "training": training,
+    "map": maps, "reduce": reductions, "product": products, "convolution": convolutions, "attention": attentions,
+    "training": training,
 }  # fmt: skip
 
 

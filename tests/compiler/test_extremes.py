@@ -22,7 +22,7 @@ def native(x, name, axes, baked):
 @pytest.mark.parametrize("baked", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["max", "min"])
-@pytest.mark.parametrize("length", [17, 32, 100, 5000])
+@pytest.mark.parametrize("length", [17, 32, 64, 100, 150, 5000])
 def test_extremes_of_rows(length, name, dtype, baked):
     r = np.random.default_rng(length)
     with np.errstate(over="ignore"):

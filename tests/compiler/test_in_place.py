@@ -65,3 +65,57 @@ def test_the_old_state_can_still_be_read():
     np.testing.assert_array_equal(old.numpy(), table() * 2)
     np.testing.assert_array_equal(state.numpy()[1:], table()[1:])
     np.testing.assert_allclose(state.numpy()[0], table()[0] + 2, rtol=1e-6)
+
+
+def kernels(step):
+    """The instructions of the kernels that a step runs."""
+    plan = step.programs[0].plan
+    calls = [call for region in plan.regions for task in region.tasks for call in task.calls]
+    return [[i[0] for i in plan.kernels[call.kernel].body.code] for call in calls]
+
+
+def gathers(state):
+    @cr.compile
+    def step(rows, indices):
+        state[...] = cr.take(rows, indices, axis=0)
+
+    return step
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("width", [1, 24, 300])
+def test_rows_are_gathered_into_state(threads, width):
+    before = cr.get_num_threads()
+    cr.set_num_threads(threads)
+    try:
+        state = cr.asarray(np.zeros((70, width), np.float32))
+        step = gathers(state)
+        for seed in range(3):
+            indices = np.random.default_rng(seed).integers(-50, 50, 70)
+            step(cr.asarray(table(50, width)), indices)
+            np.testing.assert_array_equal(state.numpy(), table(50, width)[indices])
+        # the indices are checked first, and no copy follows
+        assert kernels(step) == [["load", "check"], ["load", "take"]]
+    finally:
+        cr.set_num_threads(before)
+
+
+def test_a_gather_with_an_index_out_of_range_leaves_state_alone():
+    state = cr.asarray(np.ones((70, 24), np.float32))
+    indices = np.arange(70) % 50
+    indices[-1] = 50
+    with pytest.raises(cr.errors.IndexOutOfRangeError, match="50"):
+        gathers(state)(cr.asarray(table()), indices)
+    np.testing.assert_array_equal(state.numpy(), np.ones((70, 24)))
+
+
+def test_a_gather_from_the_state_that_it_replaces():
+    state = cr.asarray(table())
+
+    @cr.compile
+    def step(indices):
+        state[...] = state[indices]
+
+    indices = np.random.default_rng(0).permutation(50)
+    step(indices)
+    np.testing.assert_array_equal(state.numpy(), table()[indices])

@@ -101,8 +101,34 @@ def images():
     return [y, dx, emit("convolution_weight_grad", x, g, attributes=(*form, (3, 3)))]
 
 
+def depthwise(rank: int, stride: int, dilation: int, dtype=np.float32):
+    """A depthwise convolution and its gradients, whose windows reach over all borders; 21 channels, partly in use."""
+    x, w = node(3, 21, *(9, 14, 5)[:rank], dtype=dtype), node(21, 1, *(3, 5, 2)[:rank], dtype=dtype)
+    form = ((stride,) * rank, (2,) * rank, (1,) * rank, (dilation,) * rank, 21)
+    y = emit("convolution", x, w, attributes=form)
+    gradients = [emit("convolution_input_grad", y, w, attributes=(*form, x.shape[2:]))]
+    return [y, *gradients, emit("convolution_weight_grad", x, y, attributes=(*form, w.shape[2:]))]
+
+
+def attention(causal: bool, m: int, n: int, dtype=np.float32):
+    """Attention and its gradients, of lengths that are no multiples of any vector."""
+    q, k, v, c = (constant(np.random.default_rng(i).normal(size=(2, *s)).astype(dtype)) for i, s in enumerate(
+        ((m, 20), (n, 20), (n, 17), (m, 17))
+    ))  # fmt: skip
+    y = emit("fused_attention", q, k, v, attributes=(causal, 0.25))
+    kept = emit("fused_attention_kept", q, k, v, attributes=(causal, 0.25))
+    return [y, *(emit("fused_attention_grad", q, k, v, y, kept, c, attributes=(causal, 0.25, i)) for i in range(3))]
+
+
 GRAPHS = {
     "images": images,
+    "depthwise": lambda: depthwise(2, 1, 1),
+    "depthwise stride": lambda: depthwise(2, 2, 1),
+    "depthwise float64": lambda: depthwise(3, 1, 2, np.float64),
+    "attention": lambda: attention(False, 67, 45),
+    "attention causal": lambda: attention(True, 70, 75),
+    "attention long": lambda: attention(True, 70, 523),
+    "attention float64": lambda: attention(True, 35, 37, np.float64),
     "loop": looped,
     "sparse": sparse,
     "sparse wide": lambda: sparse(130),

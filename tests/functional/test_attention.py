@@ -9,6 +9,7 @@ import chainrule as cr
 from chainrule import functional as F
 from chainrule.errors import ConfigError, DTypeError, ShapeError
 from chainrule.functional import attention as module
+from chainrule.ops import fused_attention
 
 from .compare import close, same_as_torch, torch
 
@@ -17,9 +18,12 @@ RNG = np.random.default_rng(16)
 ATTEND, TORCH = F.scaled_dot_product_attention, TF.scaled_dot_product_attention
 
 
-@pytest.fixture(params=["whole", "blocks"])
+@pytest.fixture(params=["whole", "blocks", "kernels"])
 def form(request, monkeypatch):
-    """Both forms of the computation, the second with blocks that do not divide the number of queries."""
+    """The forms of the computation: the second with blocks that do not divide the number of queries, the third with
+    kernels of its own where there is no mask and no dropout."""
+    if request.param == "kernels":
+        monkeypatch.setattr(fused_attention, "LEAST", 1)
     if request.param == "blocks":
         monkeypatch.setattr(module, "LONG", 0)
         monkeypatch.setattr(module, "ROWS", 4)
@@ -227,17 +231,22 @@ def test_long_sequences_never_hold_all_scores(lead, backward):
 
 
 def test_form_follows_from_shapes():
-    def kind(length, **options):
-        x = cr.zeros((length, 2))
+    def kind(length, features=2, dtype="float32", **options):
+        x = cr.zeros((length, features), dtype=dtype)
         seen, stack = set(), [ATTEND(x, x, x, **options)._node]
         while stack:
             node = stack.pop()
             seen.add(node.op.name)
             stack.extend(node.inputs)
-        return "attention" in seen
+        return next((name for name in ("attention", "fused_attention") if name in seen), "whole")
 
-    assert not kind(512) and kind(513) and kind(513, dropout_p=0)
-    assert not kind(513, dropout_p=0.1)
+    mask = cr.ones((1, 1), dtype="bool")
+    assert kind(512, attn_mask=mask) == "whole" and kind(513, attn_mask=mask) == "attention"
+    assert kind(513, dropout_p=0.1) == kind(16, dropout_p=0.1) == "whole"
+    assert kind(15) == "whole" and kind(16) == kind(513, dropout_p=0) == kind(16, dtype="float64") == "fused_attention"
+    assert kind(16, 257) == kind(16, dtype="bfloat16") == "whole" and kind(513, 257) == "attention"
+    with cr.autocast("bfloat16"):
+        assert kind(16) == "whole" and kind(16, dtype="float64") == "fused_attention"
     assert [module.block_rows(n) for n in (1, 513, 4096, 4097, 10000)] == [128, 128, 128, 192, 320]
 
 

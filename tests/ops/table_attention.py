@@ -88,3 +88,79 @@ row(
     ],
 )
 row("attention_lse", log_sum_exp, cases(False), refused(False))
+
+
+def fused(causal, scale, q, k, v):
+    """The same with a factor of the scores."""
+    return attention(causal, 0, q * q.dtype.type(scale), k, v)
+
+
+def kept(causal, scale, q, k, v):
+    """Exponentials of blocks of 64 queries, turned, and the inverses of their sums; or the log-sum-exp."""
+    m, n = q.shape[-2], k.shape[-2]
+    found, largest = scores(causal, 0, q * q.dtype.type(scale), k)
+    weights = np.exp(found - largest)
+    total = weights.sum(-1, keepdims=True)
+    blocks = -(-m // 64)
+    if n > 512:
+        result = np.zeros((*q.shape[:-2], blocks * 64), q.dtype)
+        result[..., :m] = (largest + np.log(total))[..., 0]
+        return result
+    result = np.zeros((*q.shape[:-2], blocks, n + 1, 64), q.dtype)
+    for i in range(m):
+        result[..., i // 64, :n, i % 64] = weights[..., i, :]
+        result[..., i // 64, n, i % 64] = 1 / total[..., i, 0]
+    return result
+
+
+def fused_grad(causal, scale, index, q, k, v, result, saved, c):
+    """The gradient of sum(c * softmax(scale q k^T) v) by the rule of products."""
+    found, largest = scores(causal, 0, q * q.dtype.type(scale), k)
+    weights = np.exp(found - largest)
+    weights /= weights.sum(-1, keepdims=True)
+    if index == 2:
+        return np.einsum("...mn,...mf->...nf", weights, c)
+    change = np.einsum("...mf,...nf->...mn", c, v)
+    change = weights * (change - (weights * change).sum(-1, keepdims=True)) * q.dtype.type(scale)
+    return np.einsum("...mn,...ne->...me", change, k) if index == 0 else np.einsum("...mn,...me->...ne", change, q)
+
+
+def fused_cases(function, smooth, *indices):
+    """Operands that the kernels are made for."""
+    found = []
+    for causal, lead, m, n, dtype in (
+        (False, (), 16, 17, "float64"), (True, (2,), 19, 16, "float64"), (True, (2, 3), 70, 33, "float32"),
+        (False, (2,), 16, 600, "float64"),
+    ):  # fmt: skip
+        q, k, v = operands(*lead, m=m, n=n, dtype=dtype)
+        for index in indices or [()]:
+            given = [q, k, v]
+            if indices:
+                result = fused(causal, 0.5, q, k, v)
+                given += [result, kept(causal, 0.5, q, k, v), floats(*result.shape, dtype=dtype, seed=5)]
+            found.append(case(*given, attributes=(causal, 0.5, *index), smooth=smooth and dtype == "float64"))
+    return found
+
+
+row(
+    "fused_attention",
+    fused,
+    fused_cases(fused, True),
+    [
+        wrong(*operands(m=16, n=15), attributes=(False, 1.0), message="the kernel is not made for these shapes"),
+        wrong(*operands(m=16, n=16)[:2], floats(17, 2), attributes=(False, 1.0),
+              message="keys [16, 3] and values [17, 2] differ"),
+        wrong(floats(16, 4), *operands(m=16, n=16)[1:], attributes=(False, 1.0),
+              message="queries [16, 4] and keys [16, 3] differ"),
+    ],
+)  # fmt: skip
+row("fused_attention_kept", kept, fused_cases(kept, False))
+row(
+    "fused_attention_grad",
+    fused_grad,
+    fused_cases(fused_grad, True, (0,), (1,), (2,)),
+    [
+        wrong(*operands(m=16, n=16), floats(16, 2), floats(1, 17, 64), floats(16, 3), attributes=(False, 1.0, 0),
+              message="result [16, 2], cotangent [16, 3]"),
+    ],
+)  # fmt: skip

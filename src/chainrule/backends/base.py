@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from ..dtypes import DType
+from ..errors import DTypeError
 
 
 class Value:
@@ -38,6 +39,14 @@ class ScalarBuilder(ABC):
 
     #: whether `fma` rounds once; where it is False, `fma` is a product and a sum
     has_fma: bool = True
+
+    def scales(self, dtype: DType) -> bool:
+        """Whether `scale` is there for `dtype`."""
+        return False
+
+    def scale(self, a: Value, n: Value) -> Value:
+        """a * 2**n for a whole n, rounded once, however large or small n is; only where `scales` says so."""
+        raise DTypeError(f"scale: this backend has no such instruction for {a.dtype.name}")
 
     @abstractmethod
     def const(self, value: bool | int | float, dtype: DType) -> Value:

@@ -21,10 +21,11 @@ from ..tree import tree_flatten, tree_unflatten
 from .tracing import Cell, Trace
 
 _CONSTANT = primitive("constant")
+_ARRAY = np.ndarray
 
 
 def _sole_counts() -> tuple[int, int]:
-    """What `sys.getrefcount` gives, inside `Compiled.bind`, for a node and an array that nothing but their cell holds.
+    """What `sys.getrefcount` gives, in `Compiled._bound`, for a node and an array that nothing but their cell holds.
 
     Measured, since versions of Python differ in which references a running function counts.
     """
@@ -47,6 +48,24 @@ class Leaf:
         self.cell = cell
         self.getter = getter
         self.array = array
+
+
+class _Places:
+    """What a call binds, with the entries of a program's table that it goes to."""
+
+    __slots__ = ("arguments", "cells", "in_place", "outputs")
+
+    def __init__(self, compiled: Compiled, program: Any):
+        slots = program.leaf_slots
+        self.cells = [(n, cell.tensor, cell.is_grad, changed, slots[n]) for n, cell, changed in compiled.cells]
+        self.arguments = [(n, argument, slots[n]) for n, argument in compiled.arguments]
+        outputs = list(enumerate(program.plan.outputs))
+        self.in_place = [compiled.in_place.get(n) for n, _ in outputs]
+        self.outputs = [
+            (n, shape, dtype.numpy, program.output_slots[n])
+            for n, (shape, dtype) in outputs
+            if n not in compiled.in_place
+        ]
 
 
 class Compiled:
@@ -128,6 +147,7 @@ class Compiled:
         ]
         self.scalar_values: list[Any] = []
         self._programs: dict[Any, Any] = {}
+        self._places: dict[Any, _Places] = {}
         self.plan: Any = None
         self.version = -1
 
@@ -184,6 +204,7 @@ class Compiled:
                 )
                 self.plan = first.plan
                 self._programs[()] = first
+                self._places[first] = _Places(self, first)
                 self.scalar_values = [value for value, _ in self.plan.scalars]
                 if not advances:
                     return first
@@ -193,6 +214,7 @@ class Compiled:
                 slots = base.leaf_slots[number] if kind == "leaf" else base.output_slots[number]
                 moves += [(slot, step) for slot in slots]
             found = self._programs[advances] = Program(self.plan, moves)
+            self._places[found] = _Places(self, found)
         return found
 
     def steps(self, left: int) -> int:
@@ -211,49 +233,65 @@ class Compiled:
 
     def bind(self, program: Any, instance: Any, arguments: Sequence[Any]) -> list[Any]:
         """Point the instance's table at the inputs; returns what has to stay alive while it runs."""
-        table, slots = instance.words_of_table, program.leaf_slots
-        alive: list[Any] = [None] * len(self.leaves)
-        pending = []
-        for _, cell, _ in self.cells:
-            holder = cell.tensor._grad if cell.is_grad else cell.tensor
+        if instance.lifted is None:
+            self._prepare(program, instance)
+        alive = self._bound(program, instance, arguments)
+        if alive is None:
+            holders = [cell.holder() for _, cell, _ in self.cells]
+            runtime.evaluate([holder._node for holder in holders if holder is not None])
+            del holders
+            alive = self._bound(program, instance, arguments)
+            assert alive is not None
+        return alive
+
+    def _bound(self, program: Any, instance: Any, arguments: Sequence[Any]) -> list[Any] | None:
+        """See `bind`; None if the value of a cell has to be evaluated first."""
+        table, places = instance.words_of_table, self._places[program]
+        alive: list[Any] = instance.alive.copy()
+        references = sys.getrefcount
+        for number, tensor, is_grad, changed, slots in places.cells:
+            holder = tensor._grad if is_grad else tensor
             node = holder._node
             if node.value is None:
-                pending.append(node)
-        if pending:
-            runtime.evaluate(pending)
-            del pending
-        for number, cell, changed in self.cells:
-            holder = cell.tensor._grad if cell.is_grad else cell.tensor
-            node = holder._node
-            if changed and (
-                sys.getrefcount(node) > _SOLE_NODE
-                or sys.getrefcount(node.value) > _SOLE_ARRAY
-                or _viewed(node.value.base)
-            ):
-                node = _own(holder, node)
+                return None
+            if changed:
+                # Views other than one array may hold its memory: NumPy lets a view of a view hold what is below both.
+                # Memory that came through DLPack or from a file is never ours to write.
+                base = node.value.base
+                if (
+                    references(node) > _SOLE_NODE
+                    or references(node.value) > _SOLE_ARRAY
+                    or (base is not None and (type(base) is not _ARRAY or references(base) > _SOLE_NODE))
+                ):
+                    node = _own(holder, node)
             alive[number] = node.value
-            where = locate(node)
-            for slot in slots[number]:
+            try:
+                where = node.address
+            except AttributeError:
+                where = locate(node)
+            for slot in slots:
                 table[slot] = where
-        for number, argument in self.arguments:
+        for number, argument, slots in places.arguments:
             alive[number] = array = arguments[argument]
             where = address(array)
-            for slot in slots[number]:
+            for slot in slots:
                 table[slot] = where
-        if instance.lifted is None:
-            instance.lifted = [np.zeros((), np.float64) for _ in self.lifted]
-            for array, (number, _) in zip(instance.lifted, self.lifted):
-                for slot in slots[number]:
-                    table[slot] = address(array)
-            for number, array in self.constants:
-                for slot in slots[number]:
-                    table[slot] = address(array)
-        for array, (number, getter) in zip(instance.lifted, self.lifted):
-            array[()] = getter()
-            alive[number] = array
-        for number, array in self.constants:
-            alive[number] = array
+        values = instance.lifted
+        for number, (_, getter) in enumerate(self.lifted):
+            values[number] = getter()
         return alive
+
+    def _prepare(self, program: Any, instance: Any) -> None:
+        """Point a new instance's table at what every call passes: constants, and memory for lifted numbers."""
+        numbers = np.zeros(len(self.lifted), np.float64)
+        fixed = [*self.constants, *((n, numbers[i : i + 1].reshape(())) for i, (n, _) in enumerate(self.lifted))]
+        instance.alive = [None] * len(self.leaves)
+        for number, array in fixed:
+            instance.alive[number] = array
+            for slot in program.leaf_slots[number]:
+                instance.words_of_table[slot] = address(array)
+        instance.set_scalars(self.scalar_values, program.floating)
+        instance.lifted = numbers.data
 
     def execute(
         self, arguments: Sequence[Any], steps: int, stacked: Sequence[np.ndarray | None], start: int, moves: tuple = ()
@@ -268,21 +306,18 @@ class Compiled:
         instance = program.acquire()
         try:
             alive = self.bind(program, instance, arguments)
-            outputs: list[np.ndarray] = []
-            for number, (shape, dtype) in enumerate(program.plan.outputs):
-                if number in self.in_place:
-                    outputs.append(alive[self.in_place[number]])
-                    continue
+            places = self._places[program]
+            outputs: list[Any] = [None if leaf is None else alive[leaf] for leaf in places.in_place]
+            for number, shape, dtype, slots in places.outputs:
                 target = stacked[number] if number < len(stacked) else None
                 if target is None:
-                    array = aligned_empty(shape, dtype.numpy)
+                    array = aligned_empty(shape, dtype)
                 else:
                     array = target[start : start + 1].reshape(shape)
-                outputs.append(array)
+                outputs[number] = array
                 where = address(array)
-                for slot in program.output_slots[number]:
+                for slot in slots:
                     instance.words_of_table[slot] = where
-            instance.set_scalars(self.scalar_values, program.floating)
             before = instance.completed() if self.fresh or self.dropped else 0
             saved = None if runtime.checker is None else self._saved(alive)
             try:
@@ -343,14 +378,6 @@ class Compiled:
                     array.flags.writeable = False
                 leaves.append(Tensor(Node(_CONSTANT, (), array.shape, as_dtype(array.dtype), array)))
         return tree_unflatten(self.definition, leaves)
-
-
-def _viewed(base: Any) -> bool:
-    """Whether views other than one array hold its memory: NumPy lets a view of a view hold what is below both.
-
-    Memory that came through DLPack or from a file is never ours to write.
-    """
-    return base is not None and (type(base) is not np.ndarray or sys.getrefcount(base) > _SOLE_NODE)
 
 
 def _slot_state(grad: Any) -> str:

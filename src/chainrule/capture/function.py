@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..collector import put_off
 from ..dtypes import as_dtype
 from ..errors import CompileError, ShapeError
 from ..graph.node import Node
@@ -98,9 +99,16 @@ class CompiledFunction:
         names += [mode.grad_enabled, mode.precision]
         threads = get_num_threads()
         for entry, seen, used in self._entries.get(key, ()):
-            if used == threads and all(a is b for a, b in zip(names, seen)) and entry.holds():
-                return entry
-        entry = self._trace(definition, leaves)
+            if used != threads:
+                continue
+            for a, b in zip(names, seen):
+                if a is not b:
+                    break
+            else:
+                if entry.holds():
+                    return entry
+        with put_off():
+            entry = self._trace(definition, leaves)
         known = self._entries.setdefault(key, [])
         known.insert(0, (entry, names, threads))
         self._count += 1

@@ -61,7 +61,10 @@ def plan_arena(regions: list[Region], buffers: Sequence[Buffer]) -> Arena:
             sorted(arena, key=lambda b: (spans[b.number], -b.bytes, b.number)),
             sorted(arena, key=lambda b: (-b.bytes * (1 + spans[b.number][1] - spans[b.number][0]), b.number)),
         )
-        offsets, size = min([(offsets, size), *(_placed(order, spans) for order in others)], key=lambda found: found[1])
+        for order in others:
+            tried, smaller = _placed(order, spans, size)
+            if smaller < size:
+                offsets, size = tried, smaller
     offsets.update({number: offsets[home] for number, home in shared.items()})
     return Arena(offsets, size, total)
 
@@ -94,8 +97,13 @@ def _aligned(buffer: Buffer) -> int:
     return -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
 
 
-def _placed(order: list[Buffer], spans: dict[int, tuple[int, int]]) -> tuple[dict[int, int], int]:
-    """Offsets of buffers that are placed one after another, each at the lowest place that is free while it lives."""
+def _placed(
+    order: list[Buffer], spans: dict[int, tuple[int, int]], enough: int | None = None
+) -> tuple[dict[int, int], int]:
+    """Offsets of buffers that are placed one after another, each at the lowest place that is free while it lives.
+
+    Ends before the last one when they take `enough` bytes.
+    """
     lives = np.empty((4, len(order)), np.int64)  # first use, last use, offset and end of the buffers placed so far
     offsets: dict[int, int] = {}
     total = 0
@@ -108,6 +116,8 @@ def _placed(order: list[Buffer], spans: dict[int, tuple[int, int]]) -> tuple[dic
         lives[:, count] = (begin, end, offset, offset + size)
         offsets[buffer.number] = offset
         total = max(total, offset + size)
+        if enough is not None and total >= enough:
+            break
     return offsets, total
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..dtypes import DType, float32
 from ..graph.node import Node, topological
 from ..ops.base import Primitive, primitive
+from .attention import RESULTS, canonical_attention
 from .images import canonical_convolution, in_pairs
 from .regions import Chosen, Repeated, gather
 from .strides import contiguous, reshape_strides
@@ -152,6 +153,8 @@ class Canonical:
         if node.dtype.is_half and name in ACCUMULATED:
             wide = tuple(self._cast(x, float32) if x.dtype.is_half else x for x in inputs)
             return self._cast(self._operation(name, op, wide, node.shape, float32), node.dtype)
+        if name in RESULTS:
+            return canonical_attention(self, op, tuple(map(self._in_memory, inputs)), node.shape, Item)
         return self._operation(name, op, inputs, node.shape, node.dtype)
 
     def _operation(self, name: str, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType) -> Item:
@@ -315,6 +318,14 @@ class Canonical:
             return None
         return self.reshape(x, shape)
 
+    def shared(self, key: tuple, make: Callable[[], Item]) -> Item:
+        """The item that is known by `key`, made now if there is none."""
+        item = self._known.get(key)
+        if item is None:
+            item = self._known[key] = make()
+            item.node = self._line
+        return item
+
     def movement(self, name: str, attributes: tuple, x: Item, shape: tuple[int, ...]) -> Item:
         """A movement primitive applied to an item."""
         return self.apply(name, primitive(name, attributes), (x,), shape, x.dtype)
@@ -348,7 +359,7 @@ class Canonical:
         base = x
         while base.kind in MOVEMENTS:
             base = base.inputs[0]
-        return self._copy(x) if base.kind in ("full", "scalar", "iota") else x
+        return self.stored(x) if base.kind in ("full", "scalar", "iota") else x
 
     def _own(self, x: Item) -> Item:
         """`x` as a result of the program: a buffer that nothing else is."""

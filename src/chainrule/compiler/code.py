@@ -10,6 +10,7 @@ from ..backends.cpu import driver, driver_ir, toolchain
 from ..backends.cpu.codegen import kernel_module
 from ..errors import CompileError
 from . import cache
+from .attention import KINDS
 from .kernel import Kernel
 from .plan import Plan
 
@@ -64,4 +65,5 @@ def _provide(missing: list[tuple[str, Kernel]]) -> None:
 
 def optimisation(kernels: list[tuple[str, Kernel]]) -> int:
     """Level of passes over the IR: none for register tiles, which gain nothing, and for code wanted at once."""
-    return 0 if any(kernel.kind == "contract" or not kernel.baked for _, kernel in kernels) else 1
+    tiled = KINDS | {"contract"}
+    return 0 if any(kernel.kind in tiled or not kernel.baked for _, kernel in kernels) else 1

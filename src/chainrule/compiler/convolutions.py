@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import pairs
@@ -19,11 +19,12 @@ from .canonical import Item
 from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .images import classes, minimal
-from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling
+from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling, Window
 from .staging import channels_last
 from .tiling import tiling
 from .trees import contraction_chain
 from .views import Layout, contiguous
+from .windows import Space, reads_windows, window_tiling
 from .winograd import forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
 
 if TYPE_CHECKING:
@@ -44,19 +45,6 @@ class Operand:
     offset: int
     strides: list[int]
     summed: list[int]
-
-
-@dataclass(slots=True)
-class Space:
-    """The axes of a nest: extents, the axis of the result that each walks, and by which step and from where."""
-
-    extents: list[int]
-    axes: list[int]
-    steps: list[int]
-    starts: list[int]
-    summed: list[int]
-    free: list[int] = field(default_factory=list)
-    fixed: int = 0
 
 
 def lower_convolution(lowering: Lowering, group: Group) -> None:
@@ -96,6 +84,11 @@ def _forward(lowering: Lowering, group: Group, item: Item) -> None:
         )
         a = Operand(base, offset, [strides[0], *moves, 1], taps)
         b = Operand(source, 0, [0] * (rank + 1) + [panel], places[:-1])
+        if reads_windows(item.kind, op, x.shape, w.shape, kernel):
+            space.windows = tuple(
+                Window(1 + n, n, op.strides[n], op.dilations[n], -op.low[n], x.shape[2 + n]) for n in range(rank)
+            )
+            a.offset -= sum(low * strides[axis] for low, axis in zip(op.low, spatial))
     else:
         split = [1] if groups > 1 else []
         space = Space(
@@ -140,6 +133,8 @@ def _input_grad(lowering: Lowering, group: Group, item: Item) -> None:
             )
             a = Operand(base, here, [strides[0], *(strides[s] for s in spatial), 1], along)
             b = Operand(source, first_place, [0] * (rank + 1) + [panel], jumps)
+            if reads_windows(item.kind, op, g.shape, w.shape, kernel) and all(taps):
+                space.windows = tuple(Window(1 + n, n, 1, moves[n], meets[n], g.shape[2 + n]) for n in range(rank))
         else:
             split = [1] if groups > 1 else []
             space = Space(
@@ -183,15 +178,20 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     places = [a + 1 for a in spatial]  # axes of the result, which has the parts in front
     if depthwise:
         space = Space(
-            [*(parts for _ in split), *kernel, groups],
-            [*split, *places, 1],
-            [1] * (len(split) + rank + 1),
-            [0] * (len(split) + rank + 1),
+            [parts, *kernel, groups],
+            [0, *places, 1],
+            [1] * (rank + 2),
+            [0] * (rank + 2),
             summed,
-            fixed=len(split),
+            fixed=1,
         )
-        a = Operand(base, offset, [*(batch * strides[0] for _ in split), *taps, 1], along)
-        b = Operand(other, shift, [*(batch * moves[0] for _ in split), *[0] * rank, 1], across)
+        a = Operand(base, offset, [batch * strides[0], *taps, 1], along)
+        b = Operand(other, shift, [batch * moves[0], *[0] * rank, 1], across)
+        if reads_windows(item.kind, op, x.shape, g.shape, kernel):
+            space.windows = tuple(
+                Window(1 + n, 1 + n, op.dilations[n], op.strides[n], -op.low[n], x.shape[2 + n]) for n in range(rank)
+            )
+            a.offset -= sum(low * strides[axis] for low, axis in zip(op.low, spatial))
     else:
         each = [1] if groups > 1 else []
         count = len(split) + len(each)
@@ -344,7 +344,8 @@ def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand
     """Add one contraction kernel."""
     lanes = lowering.tiles.lanes(item.dtype.itemsize)
     chain = contraction_chain(tuple(space.summed))
-    plan = tiling(
+    plan = window_tiling(lowering.tiles.registers(), lanes, space, packed) if space.windows else None
+    plan = plan or tiling(
         lowering.tiles.registers(), lanes, tuple(space.extents[:-1]), space.extents[-1], tuple(space.summed), chain,
         free=_free_axes(item, space, a), fixed=space.fixed, itemsize=item.dtype.itemsize,
         strided=item.kind == "convolution_weight_grad", along=a.strides[-1] != 0, packed=packed,

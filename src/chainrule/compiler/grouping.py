@@ -11,6 +11,7 @@ What needs what has to be known within a stretch only, and the time is linear in
 
 from __future__ import annotations
 
+from .attention import KINDS
 from .canonical import Item
 from .recompute import LEAST_BYTES, example_bytes
 from .trees import reduction_tree
@@ -81,6 +82,8 @@ class Grouping:
             self._open("weights", item.shape, item)
         elif kind == "loop":
             self._open("loop", item.shape, item)
+        elif kind in KINDS:
+            self._open("attention", item.shape, item)
         elif kind == "part":
             self.of[item.index] = self.of[item.inputs[0].index]
         elif kind in SCATTERS:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dtypes import DType, bfloat16, float32
 from ..ops.base import primitive
+from .windows import reads_windows
 
 if TYPE_CHECKING:
     from .canonical import Canonical, Item
@@ -38,12 +39,18 @@ def canonical_convolution(
     a, b = inputs
     if 0 in shape or 0 in a.shape or 0 in b.shape:
         return graph.number(0, shape, dtype)
+    kernel = {"convolution": b.shape[2:], "convolution_input_grad": b.shape[2:]}.get(name, shape[2:])
+    whole = reads_windows(name, op, a.shape, b.shape, kernel)
+    if whole and name != "convolution_weight_grad":
+        item = graph.apply(name, op, (a, b), shape, dtype)
+        item.value = (0,) * len(kernel)
+        return item
     if name == "convolution_input_grad":
         low, high = _reach_of_gradient(op, a.shape[2:], b.shape[2:], shape[2:])
         item = graph.apply(name, op, (padded(graph, a, low, high), b), shape, dtype)
         item.value = low
         return item
-    x = padded(graph, a, op.low, op.high)
+    x = a if whole else padded(graph, a, op.low, op.high)
     if name == "convolution":
         return graph.apply(name, op, (x, b), shape, dtype)
     batch, elements = x.shape[0] // (2 if x.dtype.is_half else 1), math.prod(shape)

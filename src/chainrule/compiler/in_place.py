@@ -1,4 +1,4 @@
-"""Adding to a few places of state: in the state itself, not in a copy of it.
+"""Indices and state: rows are added to the state itself, and gathered into it, not in a copy of it.
 
 A step that fails must change nothing, so all indices are checked before the first is used.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .kernel import Access, Body, Kernel
+from .lowering import Step
 
 if TYPE_CHECKING:
     from .lowering import Buffer
@@ -58,3 +59,49 @@ def scatter_into_state(
     schedule._predecessors[scatter] |= {fill, *readers}
     schedule._rename(source, target, [scatter, *uses[source.number][1]])
     return True
+
+
+def index_loads(kernel: Kernel) -> list[tuple[int, int]] | None:
+    """(access, number of the check) of every index that a map checks; None unless all lie in memory and walk alike."""
+    code, found = kernel.body.code, []
+    if kernel.kind != "map" or kernel.static or kernel.inner.code:
+        return None
+    for instruction in code:
+        if instruction[0] not in ("take", "check"):
+            continue
+        source = code[instruction[2] if instruction[0] == "take" else instruction[1]]
+        if source[0] == "check":
+            continue  # which is looked at for itself
+        if source[0] != "load":
+            return None
+        found.append((source[1], instruction[3] if instruction[0] == "take" else instruction[2]))
+    moving = {tuple(stride != 0 for stride in kernel.accesses[access].strides) for access, _ in found}
+    return found if len(moving) == 1 and any(next(iter(moving))) else None
+
+
+def check_before(schedule: Schedule, number: int, uses: dict) -> None:
+    """Let a step of its own check the indices of step `number`, a map with `index_loads`, before that begins."""
+    step = schedule.steps[number]
+    kernel = step.kernel
+    assert kernel is not None
+    loads = index_loads(kernel)
+    assert loads is not None
+    axes = [a for a, stride in enumerate(kernel.accesses[loads[0][0]].strides) if stride]
+    accesses: list[Access] = []
+    code: list[tuple] = []
+    extra: list[int] = []
+    for access, check in loads:
+        given = kernel.accesses[access]
+        accesses.append(Access(given.buffer, given.dtype, given.offset, tuple(given.strides[a] for a in axes)))
+        code += [("load", len(accesses) - 1), ("check", len(code), len(extra))]
+        extra += kernel.extra[check : check + 2]
+    sizes = tuple(kernel.sizes[a] for a in axes)
+    checked = Kernel(
+        "map", sizes, len(axes) - 1, accesses, Body(code), extra=tuple(extra), baked=kernel.baked, label="check"
+    )
+    read = {access.buffer for access in accesses}
+    schedule.steps.append(Step(checked, read, set(), 0, {}, "check"))
+    schedule._predecessors.append({n for buffer in read for n in uses.get(buffer, ([], []))[0]})
+    schedule._barriers.append(set())
+    schedule._predecessors[number].add(len(schedule.steps) - 1)
+    step.checked = True

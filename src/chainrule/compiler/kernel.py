@@ -77,7 +77,8 @@ class Kernel:
     `kind` is "map", "reduce", "contract", "scatter" or "pack". `sizes` are the extents, axis 0 first; `vector` the
     axis that runs in vector lanes. `extra` holds numbers of the kind (documented with its emitter),
     `baked` says whether sizes and strides other than axis 0's are constants of the code.
-    `scale`: positions of axis 0 for each row of the task's extent.
+    `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
+    for while these are worked on.
     """
 
     kind: str
@@ -92,6 +93,7 @@ class Kernel:
     scale: int = 1
     label: str = ""
     in_place: tuple[int, ...] = ()
+    ahead: tuple[int, ...] = ()
 
     def with_arguments(self, words: list[int]) -> Kernel:
         """The kernel whose arguments are `words`, in the layout of `ArgumentLayout`: same code, other numbers."""
@@ -114,6 +116,13 @@ class Kernel:
         words += self.extra
         return words
 
+    @property
+    def free_axis(self) -> int:
+        """The axis along which strides that are not 0 are arguments even in specialised code: a long chain's; or -1."""
+        if self.kind == "reduce" and self.static[1] > self.vector and self.static[2:4] == (1, False):
+            return self.static[1]
+        return -1
+
     def key(self) -> tuple:
         """What the code depends on: equal keys, equal functions."""
         vector = self.vector
@@ -122,13 +131,14 @@ class Kernel:
             if self.kind == "reduce" and not self.static[3]:  # the (outermost) reduced extent is an argument
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
-            strides: tuple = tuple((a.dtype.name, a.strides) for a in self.accesses)
+            free = self.free_axis
+            strides: tuple = tuple((a.dtype.name, _known(a.strides, free)) for a in self.accesses)
         else:
             sizes = (None,) * len(self.sizes)
             strides = tuple((a.dtype.name, len(a.strides), _unit(a.strides, vector)) for a in self.accesses)
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
-            _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores),
+            _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
         )  # fmt: skip
 
 
@@ -165,9 +175,28 @@ def _code_key(body: Body) -> tuple:
     return tuple(parts)
 
 
+def _known(strides: tuple[int, ...], free: int) -> tuple[int | None, ...]:
+    """Strides, with None for that of the axis `free` unless it is 0."""
+    if free < 0 or not strides[free]:
+        return strides
+    return (*strides[:free], None, *strides[free + 1 :])
+
+
 def _unit(strides: tuple[int, ...], axis: int) -> int | None:
     """The stride of an axis if code depends on it even when generic: 0 or 1."""
     return strides[axis] if axis < len(strides) and strides[axis] in (0, 1) else None
+
+
+class Window(NamedTuple):
+    """Along one axis of an image without zeros around it: the positions that index i of axis `axis` and index r of the
+    summed axis `summed` meet, ``start + i * step + r * jump``. Those outside of 0 ... `extent` stand for zeros."""
+
+    axis: int
+    summed: int
+    step: int
+    jump: int
+    start: int
+    extent: int
 
 
 class Tiling(NamedTuple):
@@ -179,6 +208,9 @@ class Tiling(NamedTuple):
     or "outside" of the panels, with partial sums in memory. `packed`: b lies in panels of vectors. `pairs`: an element
     of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
     `block`: tiles of an image that are transformed together (see compiler/winograd.py), 0 for the plain nest.
+    `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
+    `windows`: where a depthwise convolution may look over the borders of a (backends/cpu/windows.py), for each spatial
+    axis; `together`: terms of the last summed axis that are written out.
     """
 
     lanes: int
@@ -191,6 +223,9 @@ class Tiling(NamedTuple):
     packed: bool
     pairs: bool = False
     block: int = 0
+    across: bool = False
+    windows: tuple[Window, ...] = ()
+    together: int = 1
 
 
 def summed_extents(kernel: Kernel) -> tuple[int, ...]:
@@ -199,6 +234,25 @@ def summed_extents(kernel: Kernel) -> tuple[int, ...]:
     if not isinstance(static, Tiling):
         return (kernel.extra[0],)
     return tuple(kernel.extra[1] if extent is None else extent for extent in static.reduced)
+
+
+def has_windows(kernel: Kernel) -> bool:
+    """Whether a kernel is a contraction that looks over the borders of its operand a."""
+    return isinstance(kernel.static, Tiling) and bool(kernel.static.windows)
+
+
+def inside_windows(kernel: Kernel) -> tuple[int, list[int], tuple[int, ...]]:
+    """Offset, extents and strides of what a contraction with windows reads of a: the image, not what lies around it."""
+    access = kernel.accesses[0]
+    assert isinstance(kernel.static, Tiling)
+    sizes = [*kernel.sizes, *summed_extents(kernel)]
+    strides, offset = list(access.strides), access.offset
+    for window in kernel.static.windows:
+        unit = access.strides[window.axis] // window.step
+        offset -= window.start * unit
+        sizes[window.axis], strides[window.axis] = window.extent, unit
+        strides[len(kernel.sizes) + window.summed] = 0
+    return offset, sizes, tuple(strides)
 
 
 def has_partial_sums(kernel: Kernel) -> bool:

@@ -9,13 +9,25 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
+from .attention import Attention, operand_shapes
+from .attention_lowering import lower_attention
 from .blocks import in_blocks
 from .canonical import CONVOLUTIONS, Canonical, Item
 from .convolutions import lower_convolution
 from .elements import Bodies
 from .folding import lower_fold
 from .grouping import Group, Grouping
-from .kernel import FIRST_BUFFER, Access, Body, Kernel, Tiles, has_partial_sums, summed_extents
+from .kernel import (
+    FIRST_BUFFER,
+    Access,
+    Body,
+    Kernel,
+    Tiles,
+    has_partial_sums,
+    has_windows,
+    inside_windows,
+    summed_extents,
+)
 from .products import lower_generic_product, lower_product, pack_operand
 from .recompute import recompute_late
 from .reductions import lower_reduction
@@ -59,6 +71,7 @@ class Step:
     origin: tuple[int, ...] = ()  # serials of the nodes that it computes
     loop: Any = None  # a `Repetition`, for a step that is a loop
     late: bool = False  # whether it computes again what is needed late, and should not run before
+    checked: bool = False  # whether another step checks its indices before
 
 
 #: kinds of groups that are lowered elsewhere
@@ -189,6 +202,8 @@ class Lowering:
             self._scatter(group)
         elif group.kind == "fold":
             lower_fold(self, group)
+        elif group.kind == "attention":
+            lower_attention(self, group)
         elif group.kind == "csr":
             lower_csr(self, group)
         elif group.kind in SPECIAL:
@@ -246,13 +261,18 @@ class Lowering:
         row = size // rows
         if access.strides[0] * kernel.scale != row:
             return 0
-        low = high = access.offset
-        for axis, stride in enumerate(access.strides[: len(kernel.sizes)]):
-            span = stride * ((kernel.scale if axis == 0 else kernel.sizes[axis]) - 1)
-            low, high = low + min(span, 0), high + max(span, 0)
+        offset, sizes, strides = access.offset, list(kernel.sizes), access.strides
         if len(access.strides) > len(kernel.sizes):  # the summed axes of a contraction stay inside a row
-            for extent, stride in zip(summed_extents(kernel), access.strides[len(kernel.sizes) :]):
-                low, high = low + min(stride * (extent - 1), 0), high + max(stride * (extent - 1), 0)
+            if isinstance(kernel.static, Attention):
+                sizes += operand_shapes(kernel)[next(n for n, a in enumerate(kernel.accesses) if a is access)]
+            else:
+                sizes += summed_extents(kernel)
+            if access is kernel.accesses[0] and has_windows(kernel):
+                offset, sizes, strides = inside_windows(kernel)
+        low = high = offset
+        sizes[0] = kernel.scale
+        for extent, stride in zip(sizes, strides):
+            low, high = low + min(stride * (extent - 1), 0), high + max(stride * (extent - 1), 0)
         return row * max(together, 1) if low >= 0 and high < row else 0
 
     def _zero_border(self, buffer: Buffer, layout: Layout) -> None:

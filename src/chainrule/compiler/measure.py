@@ -10,7 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from .kernel import FIRST_BUFFER, Access, Body, Kernel, Tiling, has_partial_sums, multiplies_pairs, summed_extents
+from .attention import KINDS, attention_flops, operand_shapes
+from .kernel import (
+    FIRST_BUFFER,
+    Access,
+    Body,
+    Kernel,
+    Tiling,
+    has_partial_sums,
+    has_windows,
+    inside_windows,
+    multiplies_pairs,
+    summed_extents,
+)
 
 #: elementwise primitives that move or test bits instead of computing
 FREE = frozenset("where cast eq ne lt le gt ge isfinite isnan isinf check_index".split())
@@ -29,6 +41,8 @@ def flops(kernel: Kernel) -> int:
     everywhere = range(len(kernel.sizes))
     if kernel.kind == "pack":
         return 0
+    if kernel.kind in KINDS:
+        return attention_flops(kernel)
     if kernel.kind == "csr":
         return 2 * kernel.extra[2] * kernel.sizes[1]
     if kernel.kind == "scatter":
@@ -139,8 +153,13 @@ def _distinct(kernel: Kernel, numbers: set[int]) -> int:
 def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
     """Distinct elements that an access touches, and the first and last of them."""
     access = kernel.accesses[number]
-    sizes, strides = kernel.sizes, access.strides
-    if kernel.kind == "contract":
+    sizes, strides, offset = kernel.sizes, access.strides, access.offset
+    if kernel.kind in KINDS:
+        sizes = (*sizes, *operand_shapes(kernel)[number])
+    elif number == 0 and has_windows(kernel):
+        offset, extents, strides = inside_windows(kernel)
+        sizes = tuple(extents)
+    elif kernel.kind == "contract":
         sizes = (*sizes, *summed_extents(kernel))
         if isinstance(kernel.static, Tiling):
             if number == 1 and kernel.static.packed:  # its stride of n is that of a whole vector
@@ -162,7 +181,7 @@ def _extent(kernel: Kernel, number: int) -> tuple[int, int, int]:
         _, columns, nonzeros = kernel.extra[:3]
         count = (0, sizes[0] + 1, nonzeros, nonzeros, columns * sizes[1])[number]
         return count, access.offset, access.offset + count - 1
-    low = high = access.offset
+    low = high = offset
     count = 1
     for size, stride in zip(sizes, strides):
         if stride:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 
+#: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
+#: rows on the left, if its columns are so long at least
+FEW_ROWS, LONG_COLUMN = 4, 16
+
 
 def lower_product(lowering: Lowering, group: Group) -> None:
     """Add the kernel of a matrix product, with what follows it."""
@@ -40,7 +44,8 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
     bodies = Bodies(lowering, item.shape, [k, k, contraction_block(k)])
     vectors = -(-n // lanes)
-    packed = n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
+    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN
+    packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
     source, offset_b, step = lowering.buffer(view_b.base).number, view_b.offset, 1
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
@@ -51,6 +56,8 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     if swapped:
         for access in bodies.accesses:
             access.strides = (*access.strides[:-2], access.strides[-1], access.strides[-2])
+    if across:
+        step = b_n
     operands = [
         Access(lowering.buffer(view_a.base).number, item.dtype, view_a.offset, (*lead_a, a_m, 0, a_k)),
         Access(source, item.dtype, offset_b, (*lead_b, 0, step, b_k)),
@@ -58,7 +65,7 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     sizes = (*item.shape[:-2], m, n)
     static = tiling(
         lowering.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
-        fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed,
+        fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed, across=across,
     )  # fmt: skip
     if static.blocks == "outside":
         partial = lowering.new_buffer("arena", item.dtype, sizes)

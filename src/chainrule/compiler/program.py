@@ -60,7 +60,9 @@ class Instance:
         count = max([count, *(b.number + 1 for b in plan.buffers)])
         self.table = np.zeros(count, np.int64)
         self.words_of_table = self.table.data  # writes faster than the array
-        self.lifted: list[np.ndarray] | None = None
+        #: memory of numbers that each call sets, and what all calls keep alive, by leaf; see `Compiled`
+        self.lifted: memoryview | None = None
+        self.alive: list[Any] = []
         #: arrays for operations on the host, by buffer, each with the address that it has
         self.arrays: dict[int, tuple[int, np.ndarray]] = {}
         self.scalars = np.zeros(max(len(plan.scalars), 1), np.int64)
@@ -76,6 +78,7 @@ class Instance:
                 self.table[b.number] = base + b.offset
         self.words: list[np.ndarray] = []
         self.segments = self._segments(plan.regions, program, program.advances)
+        self._last = next((s for s in reversed(self.segments) if type(s) is driver.Program), None)
 
     def _segments(self, regions: Sequence[RegionPlan], program: Program, advances: Sequence[tuple[int, int]]) -> list:
         """Native programs, operations on the host, and loops with such operations inside, in order."""
@@ -126,8 +129,7 @@ class Instance:
 
     def completed(self) -> int:
         """Steps that the last native segment has run so far."""
-        native = [s for s in self.segments if type(s) is driver.Program]
-        return native[-1].completed if native else 0
+        return 0 if self._last is None else self._last.completed
 
     def set_scalars(self, values: Sequence[Any], dtypes: Sequence[bool]) -> None:
         """Fill the block of lifted scalars; `dtypes` says which are floating."""
@@ -200,23 +202,21 @@ class Program:
                 self.output_slots[b.index].append(b.number)
         self.numbered = {b.number: b for b in plan.buffers}
         self.idle: list[Instance] = []
-        self._lock = threading.Lock()
 
     def acquire(self) -> Instance:
         """An instance that no other call uses."""
-        with self._lock:
-            instance = self.idle.pop() if self.idle else None
-        if instance is None:
+        try:
+            instance = self.idle.pop()
+        except IndexError:
             return Instance(self)
         if self.plan.arena_bytes >= LARGE:
             _idle.remove(instance)
         return instance
 
     def release(self, instance: Instance) -> None:
-        with self._lock:
-            if len(self.idle) >= 4:
-                return
-            self.idle.append(instance)
+        if len(self.idle) >= 4:
+            return
+        self.idle.append(instance)
         if self.plan.arena_bytes >= LARGE:
             _idle.add(instance, self)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from itertools import accumulate
 
+from .attention import KINDS
 from .canonical import MOVEMENTS, Item
 from .kernel import TRANSCENDENTAL
 from .tiling import EXAMPLE_BATCH, SMALL_BATCH
@@ -27,7 +28,7 @@ LEAST_BYTES = 64 << 10
 LARGE_BYTES = 512 << 10
 #: operations that making an item again may take
 LONGEST = 24
-HEAVY = frozenset(("bmm", "convolution", "convolution_input_grad", "convolution_weight_grad", "loop"))
+HEAVY = KINDS | frozenset(("bmm", "convolution", "convolution_input_grad", "convolution_weight_grad", "loop"))
 
 
 def example_bytes(item: Item) -> int:

@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from .ahead import fetch_ahead
 from .arena import plan_arena
-from .in_place import scatter_into_state
+from .attention import KINDS, attention_flops
+from .in_place import check_before, index_loads, scatter_into_state
 from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
 from .lowering import Buffer, Lowering, Step
 from .sharing import replaced_by_results
@@ -27,6 +29,9 @@ SERIAL_NS = 5000.0
 CHUNK_NS, CHUNKS_PER_THREAD = 2500.0, 4
 #: a chunk of a chain of kernels should touch at most this many bytes between kernels
 CHUNK_BYTES = 192 << 10
+#: and in all, where the kernels only walk over their operands, as many bytes as the nearest cache holds, or so
+#: many of each operand
+NEAR_BYTES, NEAR_LEAST = 16 << 10, 4 << 10
 #: a product with a right operand of more bytes wants as many rows in a chunk; a chain in which that many rows hand
 #: more bytes from kernel to kernel is cut before the product
 LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
@@ -66,6 +71,8 @@ def step_cost(step: Step) -> float:
             lanes, rows = kernel.static[1], kernel.static[2]
         used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
         return 20 + 2 * kernel.extra[0] * elements / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
+    if kernel.kind in KINDS:
+        return 20 + attention_flops(kernel) / 150.0
     if kernel.kind == "csr":
         return 20 + 2 * kernel.sizes[0] + kernel.extra[2] * (2 + 0.05 * kernel.sizes[1])
     if kernel.kind == "pack":
@@ -106,6 +113,9 @@ class Schedule:
         sink(self.regions, self.steps, self._predecessors, arena)
         self._share(threads)
         self._replace_by_results()
+        for region in self.regions:
+            for task in region.tasks:
+                fetch_ahead(task.steps)
         self.arena = plan_arena(self.regions, [b for b in self.buffers if b.number in lowering.own])
 
     # --- dependencies -----------------------------------------------------------------------------
@@ -186,17 +196,26 @@ class Schedule:
             target = leaves.get(leaf) or self.lowering.leaf_buffer(leaf)
             self.in_place[output] = leaf
             writers, later = uses.get(source.number, ([], []))
-            if len(writers) == 1 and self._may_overwrite(writers[0], source, target):
-                writer = writers[0]
-                readers = [n for n in uses.get(target.number, ([], []))[1] if n != writer]
-                if not any(reach[n] >> writer & 1 for n in readers + checks):
-                    self._predecessors[writer].update(readers)
-                    self._follow(reach, writer, readers, writer in waited)
+            if writers and all(self._may_overwrite(n, source, target) for n in writers):
+                reading = uses.get(target.number, ([], []))[1]
+                readers = [n for n in reading if n not in writers]
+                # one of several writers must not read what another one has overwritten, nor check anything
+                alone = len(writers) == 1
+                apart = alone or (len(readers) == len(reading) and not any(_checks(self.steps[w]) for w in writers))
+                if apart and not any(reach[n] >> w & 1 for n in readers + checks for w in writers if n != w):
+                    kernels = [self.steps[writer].kernel for writer in writers]
+                    for writer in writers:
+                        if _checks(self.steps[writer]):
+                            check_before(self, writer, uses)
+                            reach.append(0)
+                        self._predecessors[writer].update(readers)
+                        self._follow(reach, writer, readers, writer in waited)
                     waited.update(readers)
-                    kernel = self.steps[writer].kernel
-                    self._rename(source, target, [writer, *later])
-                    walk_touched_rows(self, writer)
-                    if self.steps[writer].kernel is not kernel:
+                    self._rename(source, target, [*writers, *later])
+                    if alone:
+                        walk_touched_rows(self, writers[0])
+                    changed = (self.steps[w].kernel is not k or self.steps[w].checked for w, k in zip(writers, kernels))
+                    if any(changed):
                         uses, reach, waited = self._uses(), self._reaches(), set().union(*self._predecessors)
                         checks = [n for n, s in enumerate(self.steps) if _checks(s)]
                     continue
@@ -221,6 +240,8 @@ class Schedule:
         added = 0
         for other in before:
             added |= reach[other] | 1 << other
+        if not added & ~reach[number]:
+            return  # known, also to what follows
         reach[number] |= added
         if followed:
             for other in range(len(reach)):
@@ -258,10 +279,12 @@ class Schedule:
         """Whether the step that writes `source` reads `target` at most at the element that it writes."""
         step = self.steps[number]
         kernel = step.kernel
-        if kernel is None or source.dtype is not target.dtype or target.number in step.writes or _checks(step):
+        if kernel is None or source.dtype is not target.dtype or target.number in step.writes:
+            return False
+        if _checks(step) and index_loads(kernel) is None:
             return False
         if target.number not in step.reads:
-            return kernel.kind in ("map", "reduce", "contract")
+            return kernel.kind in KINDS or kernel.kind in ("map", "reduce", "contract")
         if kernel.kind not in ("map", "reduce", "contract"):
             return False
         stored = [kernel.accesses[a] for _, a in kernel.body.stores if kernel.accesses[a].buffer == source.number]
@@ -400,6 +423,8 @@ class Schedule:
                     chunks = max(1, min(round(cost / target), task.extent))
                 if len(task.steps) > 1:
                     chunks = max(chunks, -(-self._chain_bytes(task.steps) // CHUNK_BYTES))
+                    if all(s.kernel is not None and s.kernel.kind in ("map", "reduce") for s in task.steps):
+                        chunks = max(chunks, self._walk_near(task.steps))
                 least = self._rows_at_once(task.steps)
                 chunks = max(1, min(chunks, max(task.extent // least, threads if region.parallel else 1)))
                 task.chunk = chunk_rows(task.extent, chunks)
@@ -423,6 +448,12 @@ class Schedule:
             if not b.strides[0] and kernel.sizes[-1] * kernel.extra[0] * b.dtype.itemsize > LARGE_OPERAND:
                 return ROWS_FOR_LARGE
         return 1
+
+    def _walk_near(self, steps: list[Step]) -> int:
+        """Chunks so small that the nearest cache holds all that a chain of walks over its operands touches."""
+        touched = {b for s in steps for b, elements in s.row_elements.items() if elements}
+        size = sum(self.buffers[b - self.buffers[0].number].bytes for b in touched)
+        return -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched)))
 
     def _chain_bytes(self, steps: list[Step]) -> int:
         """Bytes that a chain of kernels hands from one to the next."""
@@ -452,6 +483,8 @@ def _checks(step: Step) -> bool:
         return step.loop.endless or any(_checks(inner) for inner in step.loop.body.steps)
     if kernel is None:
         return step.host is not None and step.host[0].family == "matrix"
+    if step.checked:
+        return False
     codes = (*kernel.body.code, *kernel.inner.code)
     if kernel.kind == "rows":
         return kernel.static[1]

@@ -20,8 +20,11 @@ TILES_PER_PANEL = 4
 SMALL_BATCH, EXAMPLE_BATCH, EXAMPLE_TERMS = 16, 128, 256
 #: vectors of a tile whose chains are short
 SHORT_TILE = 16
-#: widths of panels, in vectors
-WIDTHS = (4, 3, 2, 1, 8, 6)
+#: widths of panels, in vectors; wide ones are for tiles of one row, whose b is read once: long runs of each of its rows
+WIDTHS = (4, 3, 2, 1, 8, 6, 16)
+
+#: vectors of a panel whose columns are transposed in registers: two chains hide one another's latency
+ACROSS_WIDTH = 2
 
 
 @lru_cache(maxsize=4096)
@@ -41,6 +44,8 @@ def tile_and_panels(
         panels = split_panels(vectors, width)
         widest = max(panels)
         limit = (registers - widest - 1) // widest
+        if widest + 2 <= registers:  # the vectors of b may stay in memory
+            limit = max(limit, 1)
         if terms <= SHORT_CHAIN:
             limit = min(limit, SHORT_TILE // widest)
         if limit < 1:
@@ -126,6 +131,7 @@ def tiling(
     strided: bool,
     along: bool,
     packed: bool,
+    across: bool = False,
 ) -> Tiling:
     """The tiling of a contraction.
 
@@ -142,17 +148,22 @@ def tiling(
         strided: whether a's terms lie far from one another, so that a tile should not run through all of them.
         along: whether a moves along n.
         packed: whether b is packed.
+        across: whether b is transposed in registers, for the few rows that there are.
     """
     terms = math.prod(reduced)
     if extents[0] >= SMALL_BATCH:  # another batch size should find the kernel
         extents = (EXAMPLE_BATCH, *extents[1:])
     priced = EXAMPLE_TERMS if len(reduced) == 1 and terms > 32 else terms
-    tile, panels = tile_and_panels(registers, lanes, extents, free, columns, priced, along)
+    if across:
+        tile = tuple(extent if axis in free else 1 for axis, extent in enumerate(extents))
+        panels = split_panels(-(-columns // lanes), ACROSS_WIDTH)
+    else:
+        tile, panels = tile_and_panels(registers, lanes, extents, free, columns, priced, along)
     first, chunk = chain
     blocks = "one"
     if math.prod(reduced[:first]) > 1 or chunk < reduced[first]:
         panel = terms * max(panels) * lanes * itemsize
-        blocks = "outside" if strided or panel > PANEL_BYTES else "inside"
+        blocks = "outside" if not across and (strided or panel > PANEL_BYTES) else "inside"
     outside = loops_outside(tile, extents, blocks, fixed)
     shapes = tuple(None if n == 0 and terms > 32 else extent for n, extent in enumerate(reduced))
-    return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed)
+    return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed, across=across)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from .kernel import Kernel, Tiling, summed_extents
+from .kernel import Kernel, Tiling, has_windows, summed_extents
 from .plan import CallPlan, Plan, RegionPlan, TaskPlan, kernel_key
 from .tiling import WIDTHS, _cycles, split_panels
 
@@ -21,6 +21,8 @@ def kernel_variants(kernel: Kernel, registers: int) -> list[Kernel]:
     """`kernel` first, then the same contraction with other tiles and panels, the likeliest by estimate first."""
     static: Any = kernel.static
     if not isinstance(static, Tiling) or 0 in kernel.sizes or static.pairs or static.block:
+        return [kernel]
+    if has_windows(kernel):  # other tiles need other numbers of terms at once
         return [kernel]
     own, vectors = (tuple(static.tile), tuple(static.panels)), sum(static.panels)
     extents = kernel.sizes[:-1]

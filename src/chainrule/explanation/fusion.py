@@ -20,6 +20,8 @@ _OWN_ORDER = {
     "pack": "copied into panels for a product",
     "scatter": "added to at indices",
     "csr": "a sparse product reads rows at indices",
+    "attention": "attention reads each element many times",
+    "attention_grad": "attention reads each element many times",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..compiler.attention import Attention
 from ..compiler.kernel import Body, Kernel, Tiling, summed_extents
 from ..compiler.measure import operands
 from .facts import BufferFact, KernelFact
@@ -19,6 +20,8 @@ def loops_text(kernel: Kernel) -> str:
         return " x ".join([*sizes, *(f"r{extent}" for extent in summed_extents(kernel))])
     if kernel.kind == "pack":
         return " x ".join([*sizes, f"{kernel.static[1]}v"])
+    if isinstance(kernel.static, Attention):
+        return " x ".join([*sizes, f"{kernel.static.queries}v", f"r{kernel.static.keys}"])
     if kernel.kind == "reduce":
         for axis in range(kernel.static[1], len(sizes)):
             sizes[axis] = "r" + sizes[axis]
@@ -47,6 +50,8 @@ def method_text(kernel: Kernel) -> str:
         if lanes > 1:
             return f"{name} of {length}: tree of {lanes} lanes{blocks}"
         return f"{name} of {length}: one chain for each result{blocks}{', unrolled' if short else ''}"
+    if isinstance(kernel.static, Attention):
+        return _attention_text(kernel)
     if kernel.kind == "scatter":
         return "in the order of the indices"
     if kernel.kind == "pack":
@@ -54,6 +59,17 @@ def method_text(kernel: Kernel) -> str:
             return f"copies an operand of a product into panels of {kernel.static[1]} columns or rows, in pairs along k"
         return f"copies the right operand of a product into panels of {kernel.static[1]} columns"
     return ""
+
+
+def _attention_text(kernel: Kernel) -> str:
+    """What an attention kernel computes, and from what."""
+    plan = kernel.static
+    assert isinstance(plan, Attention)
+    names = ("result", "what is kept") if kernel.kind == "attention" else ("queries", "keys", "values")
+    wanted = ", ".join(name for name, yes in zip(names, plan.wanted) if yes)
+    saved = "exponentials" if plan.kept else f"log-sum-exp, keys in blocks of {plan.block}"
+    parts = [wanted if kernel.kind == "attention" else f"gradients of {wanted}", f"kept: {saved}"]
+    return "; ".join([*parts, *(["keys up to the query's own"] if plan.causal else [])])
 
 
 def _nest_text(kernel: Kernel) -> str:

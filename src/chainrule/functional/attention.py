@@ -10,6 +10,7 @@ from ..dtypes import bool_, float32
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..linalg import matmul
 from ..ops.base import emit, mode
+from ..ops.fused_attention import fits
 from ..tensor import Tensor, node_of
 from ._common import as_tensor, check_floating, fail
 from .basic import check_probability, dropout
@@ -85,11 +86,13 @@ def attend(
     """
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
+    kept = not isinstance(dropout_p, Tensor) and dropout_p == 0
+    if mask is None and kept and not need_weights and _has_kernel(query, key, value):
+        return _fused(query, key, value, is_causal, scale), None
     lead = tuple(query.shape[:-2])
     flat = _flattened(query, key, value, mask)
     if flat is not None:
         query, key, value, mask = flat
-    kept = not isinstance(dropout_p, Tensor) and dropout_p == 0
     weights = None
     if query.shape[-2] * key.shape[-2] > LONG and kept and not need_weights:
         result = _blocked(query, key, value, mask, is_causal, scale)
@@ -173,6 +176,20 @@ def causal_mask(num_queries: int, num_keys: int) -> Tensor:
 def block_rows(num_queries: int) -> int:
     """Queries in a block of a long attention: a function of shapes alone, as the bits of the result depend on it."""
     return max(ROWS, -(-num_queries // (BLOCKS * 64)) * 64)
+
+
+def _has_kernel(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether the attention of these operands has kernels of its own."""
+    low = mode.precision is not None and query.dtype is float32
+    return not low and fits(tuple(query.shape), tuple(key.shape), tuple(value.shape), query.dtype)
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float) -> Tensor:
+    """The primitive with kernels of its own; its operands have equal leading axes."""
+    lead = fn.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    operands = [fn.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (query, key, value)]
+    attributes = (bool(is_causal), float(scale))
+    return Tensor(emit("fused_attention", *[node_of(x) for x in operands], attributes=attributes))
 
 
 def _blocked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from ...compiler.kernel import SCALARS, STATUS, Body
+from ...compiler.kernel import SCALARS, STATUS, Body, Kernel
 from ...dtypes import DType, float32, float64, int64
 from ..base import Value
 from .emit import LINE, Function, Int, llvm_type, memory_type
@@ -77,6 +77,20 @@ def invariant(function: Function, body: Body, vector: int) -> list[bool]:
     return result
 
 
+def steady(kernel: Kernel, body: Body, first: int) -> list[int]:
+    """The instructions whose values are known to stay the same along the axes from `first` on."""
+    found: set[int] = set()
+    for number, instruction in enumerate(body.code):
+        kind = instruction[0]
+        if kind == "load":  # generic code knows no strides
+            same = kernel.baked and not any(kernel.accesses[instruction[1]].strides[first:])
+        else:
+            same = kind in ("scalar", "const") or (kind == "op" and found.issuperset(instruction[2]))
+        if same:
+            found.add(number)
+    return sorted(found)
+
+
 class BodyCode:
     """Emits a body at points of the space; lane-invariant instructions once, outside the vector loop."""
 
@@ -88,16 +102,23 @@ class BodyCode:
         self.rows: dict[int, str] = {}
         self.outside: dict[int, Value] = {}
 
-    def hoist(self, point: Point) -> None:
-        """Evaluate at `point` (outside the vector loop) what is the same in all lanes."""
-        self.outside = {}
+    def hoist(self, point: Point, known: Mapping[int, Value] = MappingProxyType({})) -> None:
+        """Evaluate at `point` (outside the vector loop) what is the same in all lanes and not among the `known`."""
+        self.outside = dict(known)
         for number, instruction in enumerate(self.body.code):
-            if self.invariant[number]:
+            if self.invariant[number] and number not in known:
                 self.outside[number] = self._emit(instruction, point, self.outside)
         self.rows = {}
         for number, instruction in enumerate(self.body.code):
             if instruction[0] == "take" and self.invariant[instruction[2]]:
                 self.rows[number] = self._row_offset(instruction, point)
+
+    def at(self, point: Point, numbers: Sequence[int]) -> dict[int, Value]:
+        """The values of some instructions at `point`, in order, which need no others."""
+        values: dict[int, Value] = {}
+        for number in numbers:
+            values[number] = self._emit(self.body.code[number], point, values)
+        return values
 
     def run(
         self,
@@ -277,6 +298,16 @@ class BodyCode:
             line = LINE // dtype.itemsize
             for first in range(0, min(size, MOST_LINES * line), line):
                 f.prefetch(f.advance(there.pointer(access), dtype, f.add(start, first)))
+
+    def fetch_next(self, point: Point) -> None:
+        """Ask for what the next call will touch where this one is now: operands that the kernel fetches ahead."""
+        f = self.function
+        loaded = {i[1] for i in self.body.code if i[0] == "load"}
+        for access in f.kernel.ahead:
+            dtype = f.kernel.accesses[access].dtype
+            there = f.advance(point.pointer(access), dtype, f.rows_ahead(access))
+            for first in range(0, point.width, LINE // dtype.itemsize):
+                f.prefetch(f.advance(there, dtype, first), access not in loaded)
 
     def _load_row(self, number: int, instruction: tuple, point: Point) -> Value:
         f = self.function

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ...compiler.kernel import Kernel, Tiling
 from ...dtypes import bfloat16
+from .attention import emit_attention
+from .attention_grad import emit_attention_grad
 from .contract import emit_contract
 from .emit import Function
 from .loops import emit_map, emit_reduce, emit_scatter
@@ -13,6 +15,7 @@ from .pair_packing import emit_pair_pack
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
+from .windows import emit_windows
 from .winograd import emit_winograd
 
 EMITTERS = {
@@ -23,6 +26,8 @@ EMITTERS = {
     "rows": emit_rows,
     "contract": emit_contract,
     "pack": emit_pack,
+    "attention": emit_attention,
+    "attention_grad": emit_attention_grad,
 }
 
 
@@ -35,7 +40,7 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
         if kernel.kind == "pack" and kernel.accesses[1].dtype is bfloat16:
             emit = emit_pair_pack
         if isinstance(kernel.static, Tiling):
-            emit = emit_winograd if kernel.static.block else emit_nest
+            emit = emit_winograd if kernel.static.block else emit_windows if kernel.static.windows else emit_nest
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit
         emit(function)
         functions.append(function.text())

@@ -5,8 +5,9 @@ Integers known while emitting are Python ints, others are SSA names (strings); `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from ...compiler.kernel import ArgumentLayout, Kernel
 from ...dtypes import DType
@@ -17,6 +18,7 @@ from .scalar import element_type as llvm_type
 from .toolchain import Target
 
 Int = int | str
+Values = Callable[[], list[str]]
 #: bytes of a cache line
 LINE = 64
 
@@ -80,6 +82,7 @@ class Function:
             found = LLVMScalarBuilder(
                 self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered,
                 target.has_half, target.has_bfloat16_products,
+                target.architecture == "x86_64" and target.vector_bits >= 512,
             )  # fmt: skip
             found.declarations = self.declarations
             self._builders[width] = found
@@ -151,7 +154,8 @@ class Function:
 
     def stride(self, access: int, axis: int) -> Int:
         stride = self.kernel.accesses[access].strides[axis]
-        if self.kernel.baked or (axis == self.kernel.vector and stride in (0, 1)):
+        known = self.kernel.baked and not (stride and axis == self.kernel.free_axis)
+        if known or (axis == self.kernel.vector and stride in (0, 1)):
             return stride
         return self.argument(self.layout.strides[access][axis])
 
@@ -183,10 +187,23 @@ class Function:
             return pointer
         return self.let(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {elements}", "p")
 
-    def prefetch(self, pointer: str, write: bool = False) -> None:
-        """Ask for a cache line that will be read, or written, soon; any address will do."""
+    def prefetch(self, pointer: str, write: bool = False, near: bool = True) -> None:
+        """Ask for a cache line that will be read, or written, soon; any address will do.
+
+        Not `near`: into the second-level cache only, which costs nothing where it is there already.
+        """
         self.declarations.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 3, i32 1)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 {3 if near else 2}, i32 1)")
+
+    def rows_ahead(self, access: int) -> str:
+        """Elements from a place in an operand to that as many rows behind as this call works on."""
+        rows, name = "%rows_ahead", f"%ahead{access}"
+        scale = self.argument(self.layout.scale)
+        if not any(line.startswith(f"  {rows} =") for line in self.entry):
+            self.entry += [f"  {rows}_1 = sub i64 %hi, %lo", f"  {rows} = mul i64 {rows}_1, {scale}"]
+        if not any(line.startswith(f"  {name} =") for line in self.entry):
+            self.entry.append(f"  {name} = mul i64 {rows}, {self.stride(access, 0)}")
+        return name
 
     # --- control flow -----------------------------------------------------------------------------
 
@@ -225,6 +242,36 @@ class Function:
         yield
         self.line(f"br label %{tag}.end")
         self.label(f"{tag}.end")
+
+    def either(self, condition: str, kind: str, first: Values, second: Values) -> list[str]:
+        """The values, of type `kind`, that the code of `first` gives if the i1 `condition` holds, else of `second`."""
+        self._count += 1
+        tag = f"B{self._count}"
+        self.line(f"br i1 {condition}, label %{tag}.first, label %{tag}.second")
+        made = []
+        for name, values in (("first", first), ("second", second)):
+            self.label(f"{tag}.{name}")
+            made.append((values(), self.block))
+            self.line(f"br label %{tag}.end")
+        self.label(f"{tag}.end")
+        (left, after_left), (right, after_right) = made
+        return [self.let(f"phi {kind} [ {a}, %{after_left} ], [ {b}, %{after_right} ]") for a, b in zip(left, right)]
+
+    def side_by_side(self, parts: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Emit `parts`, which do the same in different places, line by line in turn; their results.
+
+        A processor holds a limited number of operations that wait for others: fewer wait if those around them come
+        from other chains. Parts that branch follow one another.
+        """
+        start, block = len(self.lines), self.block
+        texts, results = [], []
+        for part in parts:
+            place = len(self.lines)
+            results.append(part())
+            texts.append(self.lines[place:])
+        if self.block == block and len({len(text) for text in texts}) == 1:
+            self.lines[start:] = [line for together in zip(*texts) for line in together]
+        return results
 
     # --- vectors ----------------------------------------------------------------------------------
 

@@ -2,23 +2,28 @@
 
 NaN wins and -0 is below 0, which takes a vector unit several dependent instructions for each element. The bits of a
 number, with those of the magnitude turned over if it is negative, order like the number, as integers, which takes
-one; whether there was a NaN is found out beside it. Which element is largest does not depend on an order.
+one; AVX-512 has an instruction that compares so. Whether there was a NaN is found out beside it. Which element is
+largest does not depend on an order.
 """
 
 from __future__ import annotations
 
 from ...compiler.kernel import LANES
-from ...dtypes import DType
+from ...dtypes import DType, float32
 from ..base import Value
 from .bodies import BodyCode, Point
 from .emit import Function, Int, always_masked, llvm_type, whole_vectors
+
+#: vectors that are compared with one another, and instructions of an element up to which that pays
+TOGETHER, LIGHT = 4, 4
 
 
 def extreme_lanes(f: Function, inner: Point, outer: Point, dtype: DType) -> None:
     """A "max" or "min" along the vector axis: 16 lanes, which meet at the end."""
     kernel = f.kernel
     value, axis = kernel.static[4], kernel.vector
-    keys = _Keys(f, dtype, kernel.static[0])
+    wide = f.target.vector_bits >= 512 and f.target.architecture == "x86_64"
+    keys = (_Ranges if wide and dtype is float32 else _Keys)(f, dtype, kernel.static[0])
     code = BodyCode(f, kernel.inner, axis)
     code.hoist(inner)
     end = f.extra(0)
@@ -35,9 +40,27 @@ def extreme_lanes(f: Function, inner: Point, outer: Point, dtype: DType) -> None
             key = f.let(f"select {keys.flags} {here.mask}, {keys.vector} {key}, {keys.vector} {best}")
         return [keys.better(best, key, LANES), f.let(f"or {keys.flags} {odd}, {nan}")]
 
+    def several(best: str, odd: str, index: Int) -> list[str]:
+        """Whole vectors, each compared with its neighbour, which finds the NaN of both."""
+        places = (inner.moved(axis, f.add(index, n * LANES), kernel.inner) for n in range(TOGETHER))
+        given = [code.run(place)[value].ref for place in places]
+        for a, b in zip(given[::2], given[1::2]):
+            odd = f.let(f"or {keys.flags} {odd}, {f.let(f'fcmp uno {keys.reals} {a}, {b}')}")
+        found = [keys.of(a, LANES) for a in given]
+        while len(found) > 1:
+            found = [keys.better(a, b, LANES) for a, b in zip(found[::2], found[1::2])]
+        return [keys.better(best, found[0], LANES), odd]
+
     masked = always_masked(f)
     full = end if masked else whole_vectors(f, 0, end, LANES)
-    with f.loop(0, full, LANES, [(keys.vector, keys.worst(LANES)), (keys.flags, "zeroinitializer")]) as loop:
+    best, odd = keys.worst(LANES), "zeroinitializer"
+    begin: Int = 0
+    if kernel.baked and len(kernel.inner.code) <= LIGHT:
+        begin = whole_vectors(f, 0, end, TOGETHER * LANES)
+        with f.loop(0, begin, TOGETHER * LANES, [(keys.vector, best), (keys.flags, odd)]) as loop:
+            loop.next = several(loop.values[0], loop.values[1], loop.index)
+        best, odd = loop.values
+    with f.loop(begin, full, LANES, [(keys.vector, best), (keys.flags, odd)]) as loop:
         count = f.minimum(f.sub(end, loop.index), LANES) if masked else None
         loop.next = added(loop.values[0], loop.values[1], loop.index, count)
     best, odd = loop.values
@@ -79,6 +102,9 @@ class _Keys:
         magnitude = f.let(f"and {kind} {sign}, {self._number((1 << (self.bits - 1)) - 1, width)}")
         return f.let(f"xor {kind} {raw}, {magnitude}")
 
+    def _number_of(self, key: str) -> str:
+        return self.f.let(f"bitcast i{self.bits} {self._turned(key, 1)} to {self.real}")
+
     def of(self, reals: str, width: int) -> str:
         return self._turned(self.f.let(f"bitcast {self.reals} {reals} to {self.vector}"), width)
 
@@ -95,7 +121,29 @@ class _Keys:
             upper = f.let(f"shufflevector {self.vector} {best}, {self.vector} poison, <{LANES} x i32> <{picked}>")
             best = self.better(best, upper, LANES)
             half //= 2
-        key = f.let(f"extractelement {self.vector} {best}, i64 0")
-        real = f.let(f"bitcast i{self.bits} {self._turned(key, 1)} to {self.real}")
+        real = self._number_of(f.let(f"extractelement {self.vector} {best}, i64 0"))
         some = f.let(f"icmp ne i{LANES} {f.let(f'bitcast {self.flags} {odd} to i{LANES}')}, 0")
         return f.let(f"select i1 {some}, {self.real} 0x7FF8000000000000, {self.real} {real}")
+
+
+class _Ranges(_Keys):
+    """The numbers themselves, for AVX-512's comparison, which takes -0 for less than 0 and prefers numbers to NaN."""
+
+    def __init__(self, f: Function, dtype: DType, name: str):
+        super().__init__(f, dtype, name)
+        self.vector = self.reals
+
+    def worst(self, width: int) -> str:
+        return f"splat ({self.real} {'0x7FF0000000000000' if self.name == 'smin' else '0xFFF0000000000000'})"
+
+    def of(self, reals: str, width: int) -> str:
+        return reals
+
+    def better(self, a: str, b: str, width: int) -> str:
+        f, kind, full = self.f, self.reals, "@llvm.x86.avx512.mask.range.ps.512"
+        f.declarations.add(f"declare {kind} {full}({kind}, {kind}, i32 immarg, {kind}, i16, i32 immarg)")
+        code = 4 if self.name == "smin" else 5  # with the sign of the number that is taken
+        return f.let(f"call {kind} {full}({kind} {a}, {kind} {b}, i32 {code}, {kind} zeroinitializer, i16 -1, i32 4)")
+
+    def _number_of(self, key: str) -> str:
+        return key

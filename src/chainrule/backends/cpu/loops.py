@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from ...compiler.kernel import LANES, Kernel
+from ...compiler.kernel import LANES, TRANSCENDENTAL, Body, Kernel
 from ...dtypes import DType, bool_, float32, float64, int64, uint32
 from ..base import ScalarBuilder, Value
-from .bodies import BodyCode, Point
+from .bodies import BodyCode, Point, steady
 from .emit import Function, Int, always_masked, whole_vectors
 from .emit import llvm_type as element_type
 from .extremes import extreme_lanes
+from .stacked import Stacked
 
 #: vectors that one loop over a reduced axis carries, by the bits of a vector register: many, then fewer of the rest
 TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
@@ -23,6 +25,10 @@ TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
 ROWS_AHEAD = 8
 #: blocks of one sum that are walked at once, and instructions of an element up to which that pays
 BLOCKS, LIGHT = 4, 4
+#: vectors of a row that are written out one by one
+SHORT_ROW = 16
+#: vectors of elementary functions that 32 registers hold side by side, their constants included
+SIDE_BY_SIDE = {"exp": 4, "expm1": 4, "sigmoid": 4, "sinh": 4, "tanh": 2, "atan": 2}
 
 
 def emit_map(f: Function) -> None:
@@ -65,9 +71,35 @@ def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int)
         here = point.moved(code.vector, index, code.body)
         if count is not None:
             here.mask = f.mask(count, point.width)
+        elif f.kernel.ahead:
+            code.fetch_next(here)
         code.run(here)
 
+    if isinstance(begin, int) and isinstance(end, int) and _unrolled(f, code.body, end - begin):
+        for start in range(begin, end, LANES):
+            at(start, None if start + LANES <= end else end - start)
+        return
+    together = side_by_side(f, code.body)
+    if together > 1:
+        first = whole_vectors(f, begin, end, LANES * together)
+        with f.loop(begin, first, LANES * together) as loop:
+            places = [f.add(loop.index, LANES * n) for n in range(together)]
+            f.side_by_side([partial(at, place, None) for place in places])
+        begin = first
     each_vector(f, begin, end, at)
+
+
+def _unrolled(f: Function, body: Body, length: int) -> bool:
+    """Whether a row is so short, and its elements take so little, that the loop would take longer than its work."""
+    return f.kernel.baked and len(body.code) <= LIGHT and length <= SHORT_ROW * LANES
+
+
+def side_by_side(f: Function, body: Body) -> int:
+    """Vectors that a loop computes side by side: several where elements take many operations that wait for others."""
+    if not f.kernel.baked or f.target.vector_bits < 512:
+        return 1
+    hard = {i[1].name for i in body.code if i[0] == "op" and i[1].name in TRANSCENDENTAL}
+    return min((SIDE_BY_SIDE.get(name, 1) for name in hard), default=1)
 
 
 def each_vector(f: Function, begin: Int, end: Int, at: Callable[[Int, Int | None], None]) -> None:
@@ -242,34 +274,41 @@ class Rows:
             self.f.store_rows(values, self.point.pointer(access), LANES)
 
 
-def _element(
-    f: Function, walk: Walk, point: Point, index: Int, place: Sequence[Int], rows: Rows | None = None
-) -> Value:
-    """What goes into the reduction at one of its elements."""
-    here = walk.at(point, index, place)
-    code = BodyCode(f, f.kernel.inner, f.kernel.vector)
-    code.hoist(here)
-    if rows is None:
-        return code.run(here)[f.kernel.static[4]]
-    assert isinstance(index, int)
-    values = code.run(here, given=rows.given(index), skip=rows.accesses)
-    rows.keep(values)
-    return values[f.kernel.static[4]]
+class Elements:
+    """What goes into a reduction for the outputs at `point`; what all its elements share is computed here, once."""
+
+    def __init__(self, f: Function, walk: Walk, point: Point, rows: Rows | None = None):
+        self.f, self.walk, self.point, self.rows = f, walk, point, rows
+        body, first = f.kernel.inner, f.kernel.static[1]
+        self.code = BodyCode(f, body, f.kernel.vector)
+        self.shared = self.code.at(point, steady(f.kernel, body, first))
+
+    def at(self, index: Int, place: Sequence[Int]) -> Value:
+        """One of the elements."""
+        here, value, rows = self.walk.at(self.point, index, place), self.f.kernel.static[4], self.rows
+        self.code.hoist(here, self.shared)
+        if rows is None:
+            return self.code.run(here)[value]
+        assert isinstance(index, int)
+        values = self.code.run(here, given=rows.given(index), skip=rows.accesses)
+        rows.keep(values)
+        return values[value]
 
 
-def _spread_lanes(f: Function, pairs: list[tuple[Point, Point]]) -> None:
+def _spread_lanes(f: Function, points: list[Point]) -> list[Value]:
     """The tree of `_lanes` for a vector of outputs: the 16 lanes are 16 vectors, which take elements in turn."""
-    ((inner, outer),) = pairs
+    (point,) = points
     kernel = f.kernel
     name, value = kernel.static[0], kernel.static[4]
     length, block = f.extra(0), f.extra(1)
     walk = Walk(f)
+    elements = Elements(f, walk, point)
     dtype = _value_dtype(f, kernel.inner, value)
     builder = f.builder(LANES)
     start, vector = builder.const(identity(name, dtype), dtype).ref, builder.llvm_type(dtype)
 
     def added(total: str, index: Int, place: Sequence[Int]) -> str:
-        return combine(builder, name, Value(total, dtype), _element(f, walk, inner, index, place)).ref
+        return combine(builder, name, Value(total, dtype), elements.at(index, place)).ref
 
     places = list(zip(walk.kinds, walk.start))
     with f.loop(0, length, block, [(vector, start), *places]) as blocks:
@@ -283,16 +322,16 @@ def _spread_lanes(f: Function, pairs: list[tuple[Point, Point]]) -> None:
                 place = walk.after(place)
             loop.next = [*totals, *place]
         totals, place = loop.values[:LANES], list[Int](loop.values[LANES:])
-        for lane in range(LANES - 1):  # the elements behind the last 16
-            index = f.add(full, lane)
-            before = f.block
-            more = f.let(f"icmp slt i64 {index}, {stop}")
-            with f.when(more):
-                total = added(totals[lane], index, place)
-                following = walk.after(place)
-                inside = f.block
-            totals[lane] = f.let(f"phi {vector} [ {totals[lane]}, %{before} ], [ {total}, %{inside} ]")
-            place = [f.let(f"phi i64 [ {old}, %{before} ], [ {new}, %{inside} ]") for old, new in zip(place, following)]
+        before = f.block
+        with f.when(f.let(f"icmp slt i64 {full}, {stop}")):  # the elements behind the last 16
+            lanes = Stacked(f, vector, totals)
+            with f.loop(full, stop, 1, list(zip(walk.kinds, place))) as loop:
+                here = f.sub(loop.index, full)
+                lanes.put(here, added(lanes.get(here), loop.index, loop.values))
+                loop.next = walk.after(loop.values)
+            kept, inside = lanes.all(), f.block
+        totals = [f.let(f"phi {vector} [ {a}, %{before} ], [ {b}, %{inside} ]") for a, b in zip(totals, kept)]
+        place = [f.let(f"phi i64 [ {a}, %{before} ], [ {b}, %{inside} ]") for a, b in zip(place, loop.values)]
         half = LANES // 2
         while half:
             totals = [
@@ -300,9 +339,7 @@ def _spread_lanes(f: Function, pairs: list[tuple[Point, Point]]) -> None:
             ]
             half //= 2
         blocks.next = [combine(builder, name, Value(blocks.values[0], dtype), Value(totals[0], dtype)).ref, *place]
-    epilogue = BodyCode(f, kernel.body, kernel.vector)
-    epilogue.hoist(outer)
-    epilogue.run(outer, Value(blocks.values[0], dtype))
+    return [Value(blocks.values[0], dtype)]
 
 
 def _lanes(f: Function, inner: Point, outer: Point) -> None:
@@ -317,14 +354,19 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
     start_wide, start_narrow = wide.const(identity(name, dtype), dtype), narrow.const(identity(name, dtype), dtype)
     vector, element = wide.llvm_type(dtype), element_type(dtype)
 
-    def added(total: str, index: Int, count: Int | None) -> str:
+    def element_at(index: Int, count: Int | None) -> str:
         here = inner.moved(reduced, index, kernel.inner)
         if count is not None:
             here.mask = f.mask(count, LANES)
+        elif kernel.ahead:
+            code.fetch_next(here)
         given = code.run(here)[value].ref
         if count is not None:
             given = f.let(f"select <{LANES} x i1> {here.mask}, {vector} {given}, {vector} {start_wide.ref}")
-        return combine(wide, name, Value(total, dtype), Value(given, dtype)).ref
+        return given
+
+    def added(total: str, index: Int, count: Int | None) -> str:
+        return combine(wide, name, Value(total, dtype), Value(element_at(index, count), dtype)).ref
 
     def met(total: str, lanes: str) -> str:
         one = pairwise(f, name, lanes, dtype)
@@ -351,7 +393,20 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
         stop = f.minimum(f.add(blocks.index, block), length)
         masked = always_masked(f)
         full = stop if masked else whole_vectors(f, blocks.index, stop, LANES)
-        with f.loop(blocks.index, full, LANES, [(vector, start_wide.ref)]) as loop:
+        total = start_wide.ref
+        begin: Int = blocks.index
+        together = side_by_side(f, kernel.inner)
+        if together > 1:
+            begin = whole_vectors(f, begin, full, LANES * together)
+            with f.loop(blocks.index, begin, LANES * together, [(vector, total)]) as loop:
+                places = [f.add(loop.index, LANES * n) for n in range(together)]
+                given = f.side_by_side([partial(element_at, place, None) for place in places])
+                total = loop.values[0]
+                for one in given:
+                    total = combine(wide, name, Value(total, dtype), Value(one, dtype)).ref
+                loop.next = [total]
+            total = loop.values[0]
+        with f.loop(begin, full, LANES, [(vector, total)]) as loop:
             count = f.minimum(f.sub(stop, loop.index), LANES) if masked else None
             loop.next = [added(loop.values[0], loop.index, count)]
         total = loop.values[0]
@@ -384,18 +439,29 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
     kernel = f.kernel
     axis = kernel.vector
     begin, end = axis_range(f, axis)
-    plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin") and kernel.static[2] == 1
+    _, _, lanes, short, _ = kernel.static  # the processor runs short chains side by side by itself
+    plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin") and lanes == 1 and not short
     several = TOGETHER.get(f.target.vector_bits, (4,)) if kernel.baked and plain else ()
 
     def at(start: Int, count: int, mask_count: Int | None = None) -> None:
-        pairs = []
-        for number in range(count):
-            index = f.add(start, number * LANES)
-            here, there = inner.moved(axis, index, kernel.inner), outer.moved(axis, index, kernel.body)
-            if mask_count is not None:
-                here.mask = there.mask = f.mask(mask_count, LANES)
-            pairs.append((here, there))
-        work(f, pairs)
+        mask = None if mask_count is None else f.mask(mask_count, LANES)
+
+        def moved(point: Point, number: Int, body: Body) -> Point:
+            here = point.moved(axis, f.add(start, f.mul(number, LANES)), body)
+            here.mask = mask
+            return here
+
+        results = work(f, [moved(inner, number, kernel.inner) for number in range(count)])
+        epilogue = BodyCode(f, kernel.body, axis)
+        epilogue.hoist(outer)
+        if count == 1 or len(kernel.body.code) <= LIGHT:
+            for number, result in enumerate(results):
+                epilogue.run(moved(outer, number, kernel.body), result)
+            return
+        dtype = results[0].dtype
+        kept = Stacked(f, f.builder(LANES).llvm_type(dtype), [result.ref for result in results])
+        with f.loop(0, count) as loop:
+            epilogue.run(moved(outer, loop.index, kernel.body), Value(kept.get(loop.index), dtype))
 
     for together in several:
         first = whole_vectors(f, begin, end, LANES * together)
@@ -411,7 +477,7 @@ def _reduction_length(f: Function) -> Int:
     return math.prod(kernel.sizes[kernel.static[1] :]) if kernel.static[3] else f.extra(0)
 
 
-def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
+def _chain(f: Function, points: list[Point]) -> list[Value]:
     """Each lane one output: elements in order, in blocks whose sums are added in order."""
     kernel = f.kernel
     name, value = kernel.static[0], kernel.static[4]
@@ -422,18 +488,20 @@ def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
     vector = builder.llvm_type(dtype)
     walk = Walk(f)
 
-    def step(index: Int, place: Sequence[Int], totals: list[str], rows: Sequence[Rows | None] = ()) -> list[str]:
+    rows = [Rows.of(f, point, length) if isinstance(length, int) else None for point in points]
+    elements = [Elements(f, walk, point, whole) for point, whole in zip(points, rows)]
+
+    def step(index: Int, place: Sequence[Int], totals: list[str]) -> list[str]:
         return [
-            combine(builder, name, Value(total, dtype), _element(f, walk, inner, index, place, whole)).ref
-            for (inner, _), total, whole in zip(pairs, totals, rows or [None] * len(pairs))
+            combine(builder, name, Value(total, dtype), each.at(index, place)).ref
+            for each, total in zip(elements, totals)
         ]
 
-    totals = [start.ref] * len(pairs)
+    totals = [start.ref] * len(points)
     if isinstance(length, int):
         place = walk.start
-        rows = [Rows.of(f, inner, length) for inner, _ in pairs]
         for index in range(length):
-            totals = step(index, place, totals, rows)
+            totals = step(index, place, totals)
             place = walk.after(place)
         for whole in rows:
             if whole is not None:
@@ -452,30 +520,28 @@ def _chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
             ]
             blocks.next = [*sums, *loop.values[count:]]
         totals = blocks.values[:count]
-    for (_, outer), total in zip(pairs, totals):
-        epilogue = BodyCode(f, kernel.body, kernel.vector)
-        epilogue.hoist(outer)
-        epilogue.run(outer, Value(total, dtype))
+    return [Value(total, dtype) for total in totals]
 
 
-def _arg_chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
+def _arg_chain(f: Function, points: list[Point]) -> list[Value]:
     """Position of the first extreme element of each lane; NaN counts as extreme."""
-    ((inner, outer),) = pairs
+    (point,) = points
     kernel = f.kernel
     name, value = kernel.static[0], kernel.static[4]
     walk = Walk(f)
+    elements = Elements(f, walk, point)
     dtype = _value_dtype(f, kernel.inner, value)
     b = f.builder(LANES)
     vector, index_vector = b.llvm_type(dtype), b.llvm_type(int64)
     flag = f"<{LANES} x i1>"
     length = f.extra(0)
 
-    first = _element(f, walk, inner, 0, walk.start)
+    first = elements.at(0, walk.start)
     zero = b.const(0, int64).ref
     second = zip(walk.kinds, walk.after(walk.start))
     with f.loop(1, length, 1, [(vector, first.ref), (index_vector, zero), *second]) as loop:
         place_in = loop.values[2:]
-        best, x = Value(loop.values[0], dtype), _element(f, walk, inner, loop.index, place_in)
+        best, x = Value(loop.values[0], dtype), elements.at(loop.index, place_in)
         if dtype.kind == "b":
             less = b.and_(b.not_(best), x) if name == "argmax" else b.and_(best, b.not_(x))
         else:
@@ -487,9 +553,7 @@ def _arg_chain(f: Function, pairs: list[tuple[Point, Point]]) -> None:
         taken = f.let(f"select {flag} {less.ref}, {vector} {x.ref}, {vector} {best.ref}")
         place = f.let(f"select {flag} {less.ref}, {index_vector} {here}, {index_vector} {loop.values[1]}")
         loop.next = [taken, place, *walk.after(place_in)]
-    epilogue = BodyCode(f, kernel.body, kernel.vector)
-    epilogue.hoist(outer)
-    epilogue.run(outer, Value(loop.values[1], int64))
+    return [Value(loop.values[1], int64)]
 
 
 def _value_dtype(f: Function, body, value: int) -> DType:

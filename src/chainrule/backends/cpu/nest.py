@@ -22,10 +22,11 @@ from collections.abc import Sequence
 from ...compiler.kernel import SHORT_CHAIN, TRANSCENDENTAL, Body, Tiling
 from ..base import Value
 from .bodies import BodyCode, Point
-from .emit import LINE, Function, Int
+from .emit import LINE, Function, Int, whole_vectors
 from .emit import llvm_type as element_type
 from .half import multiply_pairs
 from .loops import axis_range
+from .packing import PIECE, load_columns
 
 #: summed axes with at most this many combinations of indices are written out instead of looped over
 UNROLLED = 8
@@ -40,8 +41,8 @@ class Nest:
 
     Sizes are the axes m and n; accesses 0 and 1 are a and b with the strides of the summed axes behind those of the
     sizes, access 2 the partial sums if blocks of r are outermost. A packed b has the layout [vector of n][r...][lane],
-    and as its stride of n the distance of two vectors. ``extra = (number of terms, extent of the first
-    summed axis, indices of axis `tiling.first` in a chain, ...)``.
+    and as its stride of n the distance of two vectors; one that lies across is contiguous along the only r.
+    ``extra = (number of terms, extent of the first summed axis, indices of axis `tiling.first` in a chain, ...)``.
     """
 
     def __init__(self, f: Function):
@@ -174,15 +175,16 @@ class Nest:
         `written`: first index along axis 0, and which part (from, to) of the tile along it is new; None if all is.
         """
         f = self.f
-        offsets = [
-            sum(index * self._static(0, axis) for axis, index in enumerate(place))
-            for place in itertools.product(*(range(n) for n in extents))
-        ]
+        offsets = [self._shift(0, place) for place in itertools.product(*(range(n) for n in extents))]
         a, b = pointers[0], pointers[1]
         if self.tiling.packed:
             vector = f.let(f"udiv i64 {column}, {self.lanes}") if isinstance(column, str) else column // self.lanes
             distance = self._static(1, self.axis_n)
             columns = [f.advance(b, self.dtype, f.mul(f.add(vector, j), distance)) for j in range(len(masks))]
+        elif self.tiling.across:
+            distance = self._static(1, self.axis_n)
+            firsts = [f.mul(f.add(column, j * self.lanes), distance) for j in range(len(masks))]
+            columns = [f.advance(b, self.dtype, first) for first in firsts]
         else:
             columns = [f.advance(b, self.dtype, f.add(column, j * self.lanes)) for j in range(len(masks))]
         along = self.f.kernel.accesses[0].strides[self.axis_n]
@@ -190,8 +192,13 @@ class Nest:
             a = f.advance(a, self.dtype, f.mul(along, column))
         if self.partial is None:
             self._prefetch(point, column, masks, extents, None if written is None else written[0])
+        else:  # the sums of the blocks before
+            for place in itertools.product(*(range(n) for n in extents)):
+                line = f.advance(pointers[2], self.dtype, self._shift(2, place))
+                for j in range(len(masks)):
+                    f.prefetch(f.advance(line, self.dtype, f.add(column, j * self.lanes)), True)
         zero = f.builder(self.lanes).const(0, self.dtype).ref
-        chain = _Chain(self, offsets, masks, along)
+        chain = self._chain(offsets, masks, along, extents)
         if self.tiling.blocks != "inside":
             totals = chain.sums(a, columns, span, [zero] * (len(offsets) * len(masks)))
             self._finish(point, pointers, flags, column, masks, extents, written, totals)
@@ -199,12 +206,15 @@ class Nest:
         with self._each_block([a, *columns]) as (moved, here, inside):
             totals = chain.sums(moved[0], moved[1:], here, [zero] * (len(offsets) * len(masks)))
             for number, total in enumerate(totals):
-                place = self._on_stack(number)
-                before = f.let(f"load {self.vector}, ptr {place}, align {self._bytes()}")
+                slot = self._on_stack(number)
+                before = f.let(f"load {self.vector}, ptr {slot}, align {self._bytes()}")
                 both = f.builder(self.lanes).add(Value(before, self.dtype), Value(total, self.dtype)).ref
                 kept = f.let(f"select i1 {inside[0]}, {self.vector} {total}, {self.vector} {both}")
-                f.line(f"store {self.vector} {kept}, ptr {place}, align {self._bytes()}")
+                f.line(f"store {self.vector} {kept}, ptr {slot}, align {self._bytes()}")
         self._rows(point, None, None, column, masks, extents, written)
+
+    def _chain(self, offsets: list[int], masks: list[str | None], along: int, extents: list[int]) -> _Chain:
+        return _Chain(self, offsets, masks, along)
 
     def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
         """Ask for what the epilogue will read and write before the chain, which takes as long as memory does."""
@@ -230,6 +240,10 @@ class Nest:
     def _static(self, access: int, axis: int) -> int:
         return self.f.kernel.accesses[access].strides[axis]
 
+    def _shift(self, access: int, place: Sequence[int]) -> int:
+        """Elements from the first position of a tile to another."""
+        return sum(index * self._static(access, axis) for axis, index in enumerate(place))
+
     def _bytes(self) -> int:
         return self.dtype.itemsize * self.lanes
 
@@ -253,7 +267,7 @@ class Nest:
                 self._through_stack(point, pointers, flags, column, masks, extents, written, totals)
 
     def _direct(self, point, pointers, flags, column, masks, extents, top, totals) -> None:
-        """A whole tile from registers to memory."""
+        """A whole tile from registers to memory; where there are partial sums, there are two blocks at least."""
         f, body = self.f, self.f.kernel.body
         if top is not None:
             point = point.moved(0, top, body)
@@ -261,15 +275,30 @@ class Nest:
         if self.partial is None:
             self._light_epilogue(point, column, masks, places, totals)
             return
-        for number, place in enumerate(places):
-            shift = sum(index * self._static(2, axis) for axis, index in enumerate(place))
-            line = f.advance(pointers[2], self.dtype, shift)
-            for j, mask in enumerate(masks):
-                here = f.advance(line, self.dtype, f.add(column, j * self.lanes))
-                self._accumulate(here, totals[number * len(masks) + j], mask, flags)
-        with f.when(flags[1]):
-            whole = None if top is None else (0, 0, extents[0])
-            self._rows(point, pointers, flags, column, masks, extents, whole)
+        lines = [f.advance(pointers[2], self.dtype, self._shift(2, place)) for place in places]
+        kept = [f.advance(p, self.dtype, f.add(column, j * self.lanes)) for p in lines for j in range(len(masks))]
+        every = masks * len(places)
+
+        def keep(sums: Sequence[str]) -> None:
+            for pointer, total, mask in zip(kept, sums, every):
+                f.store(Value(total, self.dtype), pointer, 1, self.lanes, mask)
+
+        with f.when(flags[0]):
+            keep(totals)
+        with f.when(f.let(f"xor i1 {flags[0]}, true")):
+            sums = []
+            for pointer, total, mask in zip(kept, totals, every):
+                before = f.load(pointer, self.dtype, 1, self.lanes, mask)
+                sums.append(f.builder(self.lanes).add(before, Value(total, self.dtype)).ref)
+            light = self._is_light(body, len(totals))
+            with f.when(f.let(f"xor i1 {flags[1]}, true") if light else "true"):
+                keep(sums)
+            with f.when(flags[1]):
+                if light:
+                    self._light_epilogue(point, column, masks, places, sums)
+                else:
+                    whole = None if top is None else (0, 0, extents[0])
+                    self._rows(point, pointers, flags, column, masks, extents, whole)
 
     def _is_light(self, body: Body, vectors: int) -> bool:
         """Whether the epilogue is short enough to be written out for every vector of a tile."""
@@ -453,7 +482,36 @@ class _Chain:
 
     def sums(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
         """`totals` and all terms with indices of the first summed axis of the chain in `span`."""
+        if self.nest.tiling.across:
+            return self._across(a, columns, span, totals)
         return self._axis(self.nest.tiling.first, a, columns, span, totals)
+
+    def _across(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
+        """All terms, where the columns of b are contiguous along the only summed axis: transposed on the way."""
+        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
+        first, last = span
+        axis, apart = nest.summed[0], nest._static(1, nest.axis_n)
+        for size in (LINE // nest.dtype.itemsize, PIECE // nest.dtype.itemsize):
+            whole = whole_vectors(f, first, last, size)
+            with f.loop(first, whole, size, [(nest.vector, total) for total in totals]) as loop:
+                vectors = []
+                for column, mask in zip(columns, self.masks):
+                    count = lanes if mask is None else f.kernel.sizes[-1] % lanes
+                    places = [f.advance(column, nest.dtype, min(n, count - 1) * apart) for n in range(lanes)]
+                    starts = [f.advance(place, nest.dtype, loop.index) for place in places]
+                    vectors.append(load_columns(f, starts, nest.dtype, size))
+                sums: Sequence[str] = loop.values
+                for n, terms in enumerate(zip(*vectors)):
+                    here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), f.add(loop.index, n)))
+                    sums = self._terms(here, terms, sums)
+                loop.next = sums
+            first, totals = whole, loop.values
+        with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as rest:
+            here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), rest.index))
+            starts = [f.advance(column, nest.dtype, rest.index) for column in columns]
+            gathered = [f.load(p, nest.dtype, apart, lanes, mask) for p, mask in zip(starts, self.masks)]
+            rest.next = self._terms(here, gathered, rest.values)
+        return rest.values
 
     def _axis(self, number: int, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
         nest, f = self.nest, self.nest.f
@@ -482,11 +540,16 @@ class _Chain:
 
     def _step(self, a: str, columns: list[str], totals: list[str]) -> list[str]:
         """One term for every output of the tile."""
-        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
-        builder = f.builder(lanes)
+        nest, f = self.nest, self.nest.f
         vectors = []
         for column, mask in zip(columns, self.masks):
-            vectors.append(f.load(column, nest.dtype, 1, lanes, None if nest.tiling.packed else mask))
+            vectors.append(f.load(column, nest.dtype, 1, nest.lanes, None if nest.tiling.packed else mask))
+        return self._terms(a, vectors, totals)
+
+    def _terms(self, a: str, vectors: Sequence[Value], totals: Sequence[str]) -> list[str]:
+        """One term for every output of the tile, given the vectors of b."""
+        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
+        builder = f.builder(lanes)
         result = []
         for i, offset in enumerate(self.offsets):
             here = f.advance(a, nest.dtype, offset)

@@ -52,9 +52,10 @@ class LLVMScalarBuilder(ScalarBuilder):
 
     `fma` says that the target has fused multiply-add, `rounding` that it has instructions to round
     to whole numbers (x86: SSE4.1), `half` that it has instructions that convert float16 (x86: F16C);
-    without them the operations are expanded, since LLVM would call a library; `short` that it has one that
-    makes float32 bfloat16 (x86: AVX512-BF16). `prefix` starts the names of all values: builders of one function need
-    different ones, or one builder shared. ``declarations`` collects the declare lines that the module needs.
+    without them the operations are expanded, since LLVM would call a library; `short` that it has one that makes
+    float32 bfloat16 (x86: AVX512-BF16), `scaling` that there is one for a * 2**n (AVX-512). `prefix` starts the names
+    of all values: builders of one function need different ones, or one builder shared. ``declarations`` collects the
+    declare lines that the module needs.
 
     With `branches`, code for rare cases (large angles) is jumped over where no element needs it. The
     code then consists of several basic blocks: ``block`` is the label of the last one once there is
@@ -73,6 +74,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         on_block: Callable[[str], None] | None = None,
         half: bool = False,
         short: bool = False,
+        scaling: bool = False,
     ):
         self.lines = lines
         self.width = width
@@ -80,6 +82,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         self.has_rounding = rounding
         self.has_half = half
         self.has_short = short
+        self.has_scaling = scaling
         self.prefix = prefix
         self.branches = branches
         self.on_block = on_block
@@ -182,6 +185,16 @@ class LLVMScalarBuilder(ScalarBuilder):
         if self.has_fma:
             return self.intrinsic("fma", (a, b, c))
         return self.add(self.mul(a, b), c)
+
+    def scales(self, dtype: DType) -> bool:
+        return self.has_scaling and dtype is float32 and self.width == 16
+
+    def scale(self, a: Value, n: Value) -> Value:
+        vector = self.llvm_type(a.dtype)
+        full = "@llvm.x86.avx512.mask.scalef.ps.512"
+        self.declarations.add(f"declare {vector} {full}({vector}, {vector}, {vector}, i16, i32 immarg)")
+        given = f"{vector} {a.ref}, {vector} {n.ref}, {vector} zeroinitializer, i16 -1, i32 4"
+        return self.emit(f"call {vector} {full}({given})", a.dtype)
 
     def minimum(self, a: Value, b: Value) -> Value:
         kind = a.dtype.kind

@@ -30,6 +30,11 @@ _engine: Any = None
 _all_targets = False
 _libraries = 0
 
+#: Parts of code generation that take time and gain next to nothing. Strength reduction (two thirds of the time):
+#: kernels walk memory with one pointer for each operand already. Scheduling after the registers are given out (a
+#: tenth): processors with wide vectors order instructions themselves.
+_LEFT_OUT = ("disable-lsr", "disable-post-ra")
+
 if hasattr(os, "register_at_fork"):
     # A child must not inherit a lock that another thread of the parent held.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
@@ -216,13 +221,13 @@ def _emit(text: str, opt: int, cpu: str | None, features: str | None, triple: st
                 module.verify()
                 if opt:
                     _optimise(binding, module, machine, opt)
-                # Kernels walk memory with one pointer for each operand already. Strength reduction would find next to
-                # nothing and take two thirds of the time; the option is the process's, so it is put back.
-                binding.set_option("chainrule", "-disable-lsr=true")
+                for name in _LEFT_OUT:
+                    binding.set_option("chainrule", f"-{name}=true")
                 try:
                     return getattr(machine, method)(module)
-                finally:
-                    binding.set_option("chainrule", "-disable-lsr=false")
+                finally:  # options are the process's
+                    for name in _LEFT_OUT:
+                        binding.set_option("chainrule", f"-{name}=false")
             except RuntimeError as error:
                 raise CompileError(f"LLVM rejects the generated code: {error}") from None
             finally:

@@ -5,6 +5,8 @@ exp(x) = 2**n * exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2, after Cody
 
 from __future__ import annotations
 
+import math
+
 from ...backends.base import ScalarBuilder, Value
 from ...dtypes import float32
 from .common import (
@@ -105,6 +107,10 @@ def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
 
 def scale_twice(b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0) -> Value:
     """(1 + q) * 2**(n + offset), in two steps so that it may be infinite or subnormal."""
+    if b.scales(form.dtype):  # by one instruction, with the same bits
+        unit = b.const(2.0**offset, form.dtype)
+        whole = b.sub(b.bitcast(n, form.dtype), b.const(form.magic, form.dtype))
+        return b.scale(b.fma(q, unit, unit), whole)
     half = b.ashr(n, b.const(1, form.integer))
     first = power_of_two(b, half, form)
     return b.mul(b.fma(q, first, first), power_of_two(b, b.sub(n, half), form, offset))
@@ -116,6 +122,15 @@ def exp(b: ScalarBuilder, x: Value) -> Value:
     low, high = EXP_RANGE[x.dtype.name]
     n, q = reduce_exponent(b, at_least(b, at_most(b, x, high), low))
     return scale_twice(b, q, n, form)
+
+
+def exp_of_negative(b: ScalarBuilder, x: Value) -> Value:
+    """e**x for an x of at most 0 (or NaN), 0 where that is not normal."""
+    form = format_of(x)
+    n, q = reduce_exponent(b, x)
+    scale = power_of_two(b, n, form)
+    least = b.lt(x, b.const(math.log(form.smallest_normal) + 0.5, x.dtype))
+    return b.select(least, b.const(0.0, x.dtype), b.fma(q, scale, scale))
 
 
 def _tail_exp(b: ScalarBuilder, x: Value, offset: int = 0) -> Value:
