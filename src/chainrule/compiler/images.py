@@ -20,7 +20,7 @@ PARTIAL_ELEMENTS, MOST_PARTS = 1 << 16, 8
 #: the same where the gradient is made by fewer multiplications
 MINIMAL_ELEMENTS = 1 << 18
 #: products an element from which on it pays to put the elements of two images side by side
-INTERLEAVED = 20
+INTERLEAVED = 8
 #: channels from which on fewer multiplications outweigh the transformations, and products of both numbers of
 #: channels up to which the transformed kernel stays near
 LEAST_CHANNELS, MOST_KERNELS = 16, 1 << 14
