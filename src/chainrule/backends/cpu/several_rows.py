@@ -1,4 +1,4 @@
-"""Reductions along several rows at once: their chains hide each other's latency, and memory is read in several streams.
+"""Reductions along several short rows at once: their chains hide each other's latency.
 
 A row's elements meet in one chain of vectors, each of which waits for the one before; those of other rows do not.
 """
