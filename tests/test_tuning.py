@@ -194,4 +194,6 @@ def test_loops_and_host_operations():
 def test_wrong_time(wrong):
     with pytest.raises(ConfigError) as caught:
         cr.compile(lambda x: x, tune=wrong)
-    assert str(caught.value) == f"compile: tune is True, False or a positive number of seconds, not {wrong!r}"
+    what, where = str(caught.value).splitlines()
+    assert what == f"compile: tune is True, False or a positive number of seconds, not {wrong!r}"
+    assert where.startswith("recorded at ") and "test_tuning.py:" in where

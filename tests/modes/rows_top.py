@@ -239,4 +239,5 @@ tool("tree_flatten tree_leaves tree_leaves_with_path tree_map tree_map_with_path
 tool("enable_grad no_grad set_grad_enabled is_grad_enabled autocast set_detect_nonfinite", "a setting of recording")
 tool("set_memory_limit get_memory_limit set_num_threads get_num_threads manual_seed", "a setting of the machine")
 tool("explain profile", "describes what runs")
+tool("fit", "trains a model")
 tool("DType Generator Tensor", "a class, whose methods are the functions here")

@@ -125,6 +125,13 @@ def fused_grad(causal, scale, index, q, k, v, result, saved, c):
     return np.einsum("...mn,...ne->...me", change, k) if index == 0 else np.einsum("...mn,...me->...ne", change, q)
 
 
+def fused_weights(causal, scale, q, k, v):
+    """softmax(scale q k^T)."""
+    found, largest = scores(causal, 0, q * q.dtype.type(scale), k)
+    weights = np.exp(found - largest)
+    return weights / weights.sum(-1, keepdims=True)
+
+
 def fused_cases(function, smooth, *indices):
     """Operands that the kernels are made for."""
     found = []
@@ -154,6 +161,14 @@ row(
               message="queries [16, 4] and keys [16, 3] differ"),
     ],
 )  # fmt: skip
+row(
+    "fused_attention_weights",
+    fused_weights,
+    fused_cases(fused_weights, True)[:-1],
+    [
+        wrong(*operands(m=16, n=600), attributes=(False, 1.0), message="the exponentials are not kept"),
+    ],
+)
 row("fused_attention_kept", kept, fused_cases(kept, False))
 row(
     "fused_attention_grad",

@@ -20,6 +20,7 @@ EPS = {float16: 2.0**-10, bfloat16: 2.0**-7}
 #: primitives with attributes that name a dtype, operands whose dtype is prescribed (those of regions, which are tested
 #: in tests/test_control.py), or no form in 16 bits
 NOT_HERE = ("branch", "cast", "complex", "nextafter", "random_bits", "scan", "while_loop")
+NOT_HERE += ("fused_attention", "fused_attention_grad", "fused_attention_kept", "fused_attention_weights")
 
 
 def usable(row):

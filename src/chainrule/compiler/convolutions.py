@@ -46,11 +46,11 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
         few = minimal(item.kind, item.op, item.shape[1:], shape, item.inputs[0].dtype)
         (_minimal_weight_grad if few else _weight_grad)(lowering, group, item)
         return
-    if along_rows(lowering, item):
+    few = minimal(item.kind, item.op, shape, item.shape, item.inputs[0].dtype)
+    if not few and along_rows(lowering, item):
         with turned(lowering, group, -1):
             _nest(lowering, group, item, *rows_nest(lowering, item), packed=False)
         return
-    few = minimal(item.kind, item.op, shape, item.shape, item.inputs[0].dtype)
     with turned(lowering, group, 1):
         lower = _minimal if few else _forward if item.kind == "convolution" else _input_grad
         lower(lowering, group, item)

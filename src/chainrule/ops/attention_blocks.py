@@ -67,7 +67,7 @@ def blocks_of(
         keys = _keys_seen(op, last, n)
         part = _slice(_slice(mask[0], rank - 2, first, last), rank - 1, 0, keys) if mask else None
         value = None if v is None else rows_of(v, 0, keys)
-        causal = _causal(first, last, keys) if op.causal and keys > first + 1 else None
+        causal = causal_mask(first, last, keys) if op.causal and keys > first + 1 else None
         query = rows_of(q, first, last)
         if done:
             query = _after(query, done[-1])
@@ -94,7 +94,7 @@ def _after(x: Node, then: Node) -> Node:
     return emit("barrier", x, broadcast(then, x.shape, tuple(range(lead))))
 
 
-def _causal(first: int, last: int, keys: int) -> Node:
+def causal_mask(first: int, last: int, keys: int) -> Node:
     """Whether the query of a row may see the key of a column."""
     shape = (last - first, keys)
     row, column = (emit("iota", attributes=((extent,), 0, int64)) for extent in (last, keys))

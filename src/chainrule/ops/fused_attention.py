@@ -13,8 +13,9 @@ import numpy as np
 from ..dtypes import DType, float32, float64
 from ..graph.node import Node
 from ..shapes import size
+from .attention_blocks import causal_mask, columns
 from .base import JointRules, Primitive, apply, emit, mode, primitive, same_dtype
-from .rules import broadcast, full_like, mul
+from .rules import broadcast, full_like, mul, permute, reshape, sub, sum_parts, total, where
 
 #: scores of a head, and keys, up to which the exponentials are kept for the derivatives; more are computed again
 KEPT_SCORES, KEPT_KEYS = 1 << 18, 512
@@ -99,9 +100,16 @@ class FusedAttention(Fused):
         )
 
     def jvp(self, node, tangents):
-        """That of `attention`."""
+        """By the weights where the exponentials are kept, else that of `attention`."""
         q, k, v = node.inputs
         tq, tk, tv = tangents
+        if keeps_all(q.shape[-2], k.shape[-2]):
+            weights = emit("fused_attention_weights", q, k, v, attributes=(self.causal, self.scale))
+            change = None if tq is tk is None else weights.op.jvp(weights, (tq, tk, None))
+            return sum_parts(
+                None if change is None else _product(change, v, (0, 1), (1, 2)),
+                None if tv is None else _product(weights, tv, (0, 1), (1, 2)),
+            )
         twin = self.twin(q, k, v)
         return twin.op.jvp(twin, (None if tq is None else mul(tq, full_like(tq, self.scale)), tk, tv))
 
@@ -151,6 +159,82 @@ class FusedAttentionKept(Fused):
             return np.pad((largest + np.log(count))[..., 0], behind)
         rows = np.pad(np.concatenate([weights, 1 / count], -1), [*behind, (0, 0)])
         return np.ascontiguousarray(np.swapaxes(rows.reshape(*q.shape[:-2], blocks, QUERIES, n + 1), -1, -2))
+
+    def cost(self, node):
+        """Two operations for every score and feature, half of them if causal."""
+        return self._operations(*node.inputs, 1), super().cost(node)[1]
+
+
+class FusedAttentionWeights(Fused):
+    """softmax(scale q k^T) from the exponentials that `fused_attention_kept` keeps, where it keeps them.
+
+    Its derivatives are made of itself: with p the weights and s the scores, the tangent of p is
+    p (ds - rowsum(p ds)).
+    """
+
+    name = "fused_attention_weights"
+
+    def infer(self, q, k, v):
+        """(..., m, n)."""
+        self._check(q, k, v)
+        if not keeps_all(q.shape[-2], k.shape[-2]):
+            help = f"at most {KEPT_KEYS} keys and {KEPT_SCORES} scores"
+            self.reject("the exponentials are not kept for these shapes", (q, k, v), help)
+        return (*q.shape[:-1], k.shape[-2]), q.dtype
+
+    def expand(self, q, k, v):
+        """The rows of exponentials times the row of inverses, with the queries in front of the keys again."""
+        kept = emit("fused_attention_kept", q, k, v, attributes=(self.causal, self.scale))
+        (*lead, blocks, behind, lanes), rank = kept.shape, len(q.shape)
+        m, n = q.shape[-2], behind - 1
+
+        def rows(first: int, last: int) -> Node:
+            starts = (0,) * rank + (first, 0)
+            return emit("slice", kept, attributes=(starts[1:], (*lead, blocks, last, lanes), (1,) * (rank + 1)))
+
+        inverses = broadcast(rows(n, behind), (*lead, blocks, n, lanes), tuple(range(rank + 1)))
+        turned = permute(mul(rows(0, n), inverses), (*range(rank - 1), rank, rank - 1))
+        whole = reshape(turned, (*lead, blocks * lanes, n))
+        weights = emit("slice", whole, attributes=((0,) * rank, (*lead, m, n), (1,) * rank))
+        if not self.causal:
+            return weights
+        seen = broadcast(causal_mask(0, m, n), weights.shape, (rank - 2, rank - 1))
+        return where(seen, weights, full_like(weights, 0.0))
+
+    def _centred(self, weights: Node, change: Node) -> Node:
+        """p (change - rowsum(p change)), scaled: both the tangent of p and the cotangent of the scores."""
+        n = weights.shape[-1]
+        common = columns(total(mul(weights, change), (len(weights.shape) - 1,)), n)
+        return mul(mul(weights, sub(change, common)), full_like(weights, self.scale))
+
+    def vjp(self, node, cotangent, needed):
+        """Through the scores."""
+        q, k, _ = node.inputs
+        change = self._centred(node, cotangent)
+        return (
+            _product(change, k, (0, 1), (1, 2)) if needed[0] else None,
+            _product(change, q, (1, 0), (1, 2)) if needed[1] else None,
+            None,
+        )
+
+    def jvp(self, node, tangents):
+        """Through the scores; the values change nothing."""
+        q, k, _ = node.inputs
+        tq, tk, _ = tangents
+        change = sum_parts(
+            None if tq is None else _product(tq, k, (0, 1), (2, 1)),
+            None if tk is None else _product(q, tk, (0, 1), (2, 1)),
+        )
+        return None if change is None else self._centred(node, change)
+
+    def batch(self, inputs, batched, size):
+        """One more leading axis."""
+        return apply(self, _all_lead(inputs, batched, size))
+
+    def numpy(self, q, k, v):
+        """softmax(scale q k^T)."""
+        weights, _, count = self._exponentials(q, k)
+        return weights / count
 
     def cost(self, node):
         """Two operations for every score and feature, half of them if causal."""
@@ -207,6 +291,12 @@ class FusedAttentionGrad(Fused):
         q, k, v = node.inputs[:3]
         products = 4 if keeps_all(q.shape[-2], k.shape[-2]) else 5
         return self._operations(q, k, v, products) // 3, super().cost(node)[1]
+
+
+def _product(a: Node, b: Node, left: tuple[int, int], right: tuple[int, int]) -> Node:
+    """A product of matrices: of the axes (-2, -1) those that are called 1 are summed, 0 and 2 stay."""
+    lead = tuple(range(3, len(a.shape) + 1))
+    return emit("contract", a, b, attributes=((*lead, *left), (*lead, *right), (*lead, 0, 2)))
 
 
 def _all_lead(inputs: tuple[Node, ...], batched: tuple[bool, ...], size: int) -> tuple[Node, ...]:
