@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..memory import ALIGNMENT
 from .lowering import Buffer
 from .sharing import shared_places
 
 if TYPE_CHECKING:
     from .schedule import Region
 
-ALIGNMENT = 64
 #: bytes of an arena from which on other orders of placing buffers are tried
 LARGE_ARENA = 1 << 20
 #: buffers beyond which the search for the best place of each would take too long

@@ -16,27 +16,13 @@ from ..backends.cpu import driver
 from ..backends.cpu.pool import pool
 from ..dtypes import as_dtype
 from ..errors import IndexOutOfRangeError, SingularMatrixError
-from ..memory import require
-from .arena import ALIGNMENT
+from ..memory import ALIGNMENT, aligned_empty, require
 from .code import addresses_of
 from .kernel import FIRST_BUFFER, SCALARS, STATUS
 from .plan import CallPlan, LoopPlan, Plan, RegionPlan
 
 #: bytes of memory that programs keep for their next calls, all together, not counting arenas below `LARGE`
 IDLE_BYTES, LARGE = 1 << 30, 64 << 10
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array whose data starts at a cache line."""
-    count = 1
-    for extent in shape:
-        count *= extent
-    size = count * dtype.itemsize
-    if size < 1024:
-        return np.empty(shape, dtype)
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def address(array: np.ndarray) -> int:

@@ -11,11 +11,11 @@ from ..backends.cpu import toolchain
 from ..backends.cpu.codegen import kernel_module
 from ..capture import CompiledFunction
 from ..capture.compiled import Compiled
-from ..compiler.arena import ALIGNMENT
 from ..compiler.code import optimisation
 from ..errors import ConfigError
 from ..graph.node import Node, topological
 from ..layers import PHASES
+from ..memory import ALIGNMENT
 from ..ops.control import with_bodies
 from ..tensor import Tensor
 from ..threads import get_num_threads
