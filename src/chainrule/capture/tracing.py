@@ -11,8 +11,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from .. import runtime
 from ..dtypes import float64
 from ..errors import DifferentiationError
@@ -144,8 +142,3 @@ class Trace:
         value = getter()
         self.guards.append((getter, value))
         return value
-
-
-def lifted_array(getter: Callable[[], float]) -> np.ndarray:
-    """The memory of a lifted number."""
-    return np.array(getter(), np.float64)

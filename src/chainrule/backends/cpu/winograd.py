@@ -50,7 +50,9 @@ class _Winograd:
 
     def __init__(self, f: Function):
         self.f = f
-        self.tiling: Tiling = f.kernel.static  # type: ignore[assignment]
+        static = f.kernel.static
+        assert isinstance(static, Tiling)
+        self.tiling = static
         self.lanes, self.block = self.tiling.lanes, self.tiling.block
         self.dtype = f.kernel.accesses[0].dtype
         self.builder = f.builder(self.lanes)
