@@ -12,7 +12,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.compiler import schedule
+from chainrule.compiler import chunks
 from chainrule.compiler.program import Program
 from chainrule.errors import (
     ChainruleError,
@@ -71,8 +71,8 @@ def threads(count: int):
     cr.set_num_threads(count)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(schedule, "SERIAL_NS", 1.0)
-            patch.setattr(schedule, "CHUNK_NS", 1.0)
+            patch.setattr(chunks, "SERIAL_NS", 1.0)
+            patch.setattr(chunks, "CHUNK_NS", 1.0)
             yield
     finally:
         cr.set_num_threads(before)

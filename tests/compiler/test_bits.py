@@ -19,7 +19,7 @@ from chainrule import runtime
 from chainrule.backends import interpreter
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.contract import CpuTiles
-from chainrule.compiler import cache, code, schedule
+from chainrule.compiler import cache, chunks, code
 from chainrule.compiler.plan import make_plan
 from chainrule.graph.node import Node, topological
 from chainrule.ops.base import emit
@@ -80,7 +80,7 @@ def threads(count: int):
     before = cr.get_num_threads()
     cr.set_num_threads(count)
     try:
-        with mock.patch.object(schedule, "SERIAL_NS", 1.0), mock.patch.object(schedule, "CHUNK_NS", 1.0):
+        with mock.patch.object(chunks, "SERIAL_NS", 1.0), mock.patch.object(chunks, "CHUNK_NS", 1.0):
             yield
     finally:
         cr.set_num_threads(before)

@@ -8,35 +8,25 @@ one another. Regions too small to share run serially.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from .ahead import fetch_ahead
 from .arena import plan_arena
-from .attention import KINDS, attention_flops
+from .attention import KINDS
+from .chunks import chain_bytes, rows_at_once, share
 from .in_place import check_before, index_loads, scatter_into_state
-from .kernel import TRANSCENDENTAL, Access, Body, Kernel, Tiling
+from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
 from .sharing import replaced_by_results
 from .sinking import sink
 from .touched import walk_touched_rows
 
-#: a region below this many nanoseconds of estimated work is not worth a thread
-SERIAL_NS = 5000.0
-#: chunks should take at least this long, and there should be about this many for each thread
-CHUNK_NS, CHUNKS_PER_THREAD = 2500.0, 4
-#: a chunk of a chain of kernels should touch at most this many bytes between kernels
-CHUNK_BYTES = 192 << 10
-#: and in all, where the kernels only walk over their operands, as many bytes as the nearest cache holds, or so
-#: many of each operand
-NEAR_BYTES, NEAR_LEAST = 16 << 10, 4 << 10
 #: sequences from which on the rows of a task are whole sequences
 SEQUENCES = 16
-#: a product with a right operand of more bytes wants as many rows in a chunk; a chain in which that many rows hand
-#: more bytes from kernel to kernel is cut before the product
-LARGE_OPERAND, ROWS_FOR_LARGE, LARGE_CHAIN_BYTES = 256 << 10, 32, 2 << 20
+#: a chain in which as many rows as a product wants at once hand more bytes from kernel to kernel is cut before it
+LARGE_CHAIN_BYTES = 2 << 20
 
 
 @dataclass(slots=True)
@@ -54,41 +44,6 @@ class Region:
 
     def steps(self) -> list[Step]:
         return [step for task in self.tasks for step in task.steps]
-
-
-def step_cost(step: Step) -> float:
-    """Estimated nanoseconds of a kernel on one thread."""
-    kernel = step.kernel
-    if step.loop is not None:
-        return step.loop.times * sum(step_cost(inner) for inner in step.loop.body.steps)
-    if kernel is None:
-        return 1e4
-    elements = 1
-    for size in kernel.sizes:
-        elements *= size
-    if kernel.kind == "contract":
-        if isinstance(kernel.static, Tiling):
-            lanes, rows = kernel.static.lanes, math.prod(kernel.static.tile)
-        else:
-            lanes, rows = kernel.static[1], kernel.static[2]
-        used = kernel.sizes[-1] / (-(-kernel.sizes[-1] // lanes) * lanes)
-        return 20 + 2 * kernel.extra[0] * elements / (180.0 * used * min(1.0, rows / 6)) + elements * 0.05
-    if kernel.kind in KINDS:
-        return 20 + attention_flops(kernel) / 150.0
-    if kernel.kind == "csr":
-        return 20 + 2 * kernel.sizes[0] + kernel.extra[2] * (2 + 0.05 * kernel.sizes[1])
-    if kernel.kind == "pack":
-        return 20 + elements * kernel.static[1] * 0.08
-    operations = sum(i[0] == "op" for i in kernel.body.code) + sum(i[0] == "op" for i in kernel.inner.code)
-    hard = sum(
-        i[0] == "random" or (i[0] == "op" and i[1].name in TRANSCENDENTAL)
-        for i in (*kernel.body.code, *kernel.inner.code)
-    )
-    moved = sum(a.dtype.itemsize for a in kernel.accesses if any(a.strides))
-    work = 0.02 * operations + 0.15 * hard + moved / 40.0 + (0.25 if kernel.kind == "reduce" else 0.05)
-    if kernel.kind == "scatter":
-        work += 1.0
-    return 20 + elements * work
 
 
 class Schedule:
@@ -109,11 +64,12 @@ class Schedule:
             if step.loop is not None:
                 step.loop.schedule = Schedule(step.loop.body, {}, threads)
                 step.loop.workspace.bytes = step.loop.schedule.arena.bytes
+        self._bytes = {b.number: b.bytes for b in self.buffers}
         self.regions: list[Region] = []
         self._form_regions()
         arena = {b.number: b.bytes for b in self.buffers if b.kind == "arena"}
         sink(self.regions, self.steps, self._predecessors, arena)
-        self._share(threads)
+        self.regions = share(self.regions, threads, self._bytes)
         self._replace_by_results()
         for region in self.regions:
             for task in region.tasks:
@@ -386,7 +342,7 @@ class Schedule:
         first = involved[0]
         joined = [s for task in involved for s in task.steps] + [step]
         rows = self._common_rows(joined)
-        if rows < 2 or self._rows_at_once(joined) * self._chain_bytes(joined) > step.rows * LARGE_CHAIN_BYTES:
+        if rows < 2 or rows_at_once(joined) * chain_bytes(joined, self._bytes) > step.rows * LARGE_CHAIN_BYTES:
             return False
         for inside in joined:
             _coarsen(inside, inside.rows // rows)
@@ -423,59 +379,6 @@ class Schedule:
             if elements == 0 or before.row_elements.get(buffer, 0) * (before.rows // rows) != elements:
                 return False
         return True
-
-    def _share(self, threads: int) -> None:
-        """Decide which regions threads share, and the chunks of every task; join serial neighbours."""
-        for region in self.regions:
-            costs = [sum(step_cost(s) for s in task.steps) for task in region.tasks]
-            total = sum(costs)
-            region.parallel = threads > 1 and total >= SERIAL_NS and all(s.kernel is not None for s in region.steps())
-            target = max(CHUNK_NS, total / (threads * CHUNKS_PER_THREAD))
-            for task, cost in zip(region.tasks, costs):
-                if len(task.steps) == 1 and task.rows < 2 and task.steps[0].kernel is not None:
-                    task.rows = task.steps[0].kernel.sizes[0]
-                task.extent = max(task.rows, 1)
-                chunks = 1
-                if region.parallel:
-                    chunks = max(1, min(round(cost / target), task.extent))
-                if len(task.steps) > 1:
-                    chunks = max(chunks, -(-self._chain_bytes(task.steps) // CHUNK_BYTES))
-                    if all(s.kernel is not None and s.kernel.kind in ("map", "reduce") for s in task.steps):
-                        chunks = max(chunks, self._walk_near(task.steps))
-                least = self._rows_at_once(task.steps)
-                chunks = max(1, min(chunks, max(task.extent // least, threads if region.parallel else 1)))
-                task.chunk = chunk_rows(task.extent, chunks)
-        merged: list[Region] = []
-        for region in self.regions:
-            host = any(s.kernel is None for s in region.steps())
-            before = merged[-1] if merged and not host and not region.parallel else None
-            if before and not before.parallel and before.tasks[0].steps[0].kernel is not None:
-                before.tasks += region.tasks
-            else:
-                merged.append(region)
-        self.regions = merged
-
-    def _rows_at_once(self, steps: list[Step]) -> int:
-        """Rows that a chunk should have: many, if a product reads a large operand anew for each chunk."""
-        for step in steps:
-            kernel = step.kernel
-            if kernel is None or kernel.kind != "contract" or step.rows < 2:
-                continue
-            b = kernel.accesses[1]
-            if not b.strides[0] and kernel.sizes[-1] * kernel.extra[0] * b.dtype.itemsize > LARGE_OPERAND:
-                return ROWS_FOR_LARGE
-        return 1
-
-    def _walk_near(self, steps: list[Step]) -> int:
-        """Chunks so small that the nearest cache holds all that a chain of walks over its operands touches."""
-        touched = {b for s in steps for b, elements in s.row_elements.items() if elements}
-        size = sum(self.buffers[b - self.buffers[0].number].bytes for b in touched)
-        return -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched)))
-
-    def _chain_bytes(self, steps: list[Step]) -> int:
-        """Bytes that a chain of kernels hands from one to the next."""
-        written = set().union(*(s.writes for s in steps)) & set().union(*(s.reads for s in steps))
-        return sum(self.buffers[b - self.buffers[0].number].bytes for b in written)
 
     # --- memory -----------------------------------------------------------------------------------
 
@@ -515,16 +418,6 @@ def _checks(step: Step) -> bool:
     if kernel.kind == "rows":
         return kernel.static[1]
     return kernel.kind == "scatter" or any(i[0] in ("check", "take") for i in codes)
-
-
-def chunk_rows(extent: int, chunks: int) -> int:
-    """Rows of a chunk: balanced, and whole register tiles where there are enough rows."""
-    rows = -(-extent // max(chunks, 1))
-    for unit in (64, 16, 8):
-        if rows >= 2 * unit:
-            rows = -(-rows // unit) * unit
-            break
-    return max(1, min(rows, extent))
 
 
 def kernels_of(regions: list[Region]) -> list[Kernel]:
