@@ -32,8 +32,6 @@ from .packing import PIECE, load_columns
 UNROLLED = 8
 #: operations of an epilogue that are written out for all vectors of a tile, at most
 LIGHT = 192
-#: terms of a chain from which on it pays to fetch what the epilogue needs beforehand
-LEAST_TERMS = 64
 #: sums of a tile for which columns of b are read a whole line at a time: loading them is all the work there is
 FEW_SUMS = 4
 #: bytes after which addresses share lines of the first-level cache, and how many of them it holds at least
@@ -194,13 +192,7 @@ class Nest:
         along = self.f.kernel.accesses[0].strides[self.axis_n]
         if along:
             a = f.advance(a, self.dtype, f.mul(along, column))
-        if self.partial is None:
-            self._prefetch(point, column, masks, extents, None if written is None else written[0])
-        else:  # the sums of the blocks before
-            for place in itertools.product(*(range(n) for n in extents)):
-                line = f.advance(pointers[2], self.dtype, self._shift(2, place))
-                for j in range(len(masks)):
-                    f.prefetch(f.advance(line, self.dtype, f.add(column, j * self.lanes)), True)
+        self._fetch_ahead(point, column, masks, extents)
         zero = f.builder(self.lanes).const(0, self.dtype).ref
         chain = self._chain(offsets, masks, along, extents)
         if self.tiling.blocks != "inside":
@@ -222,26 +214,8 @@ class Nest:
         others = [sum(index * self._static(1, axis) for axis, index in enumerate(place)) for place in places]
         return _Chain(self, offsets, masks, along, others)
 
-    def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
-        """Ask for what the epilogue will read and write before the chain, which takes as long as memory does."""
-        f, body = self.f, self.f.kernel.body
-        if math.prod(extent or LEAST_TERMS for extent in self.tiling.reduced) < LEAST_TERMS:
-            return
-        if top is not None:
-            point = point.moved(0, top, body)
-        point = point.moved(self.axis_n, column, body)
-        used = {i[1]: False for i in body.code if i[0] == "load"} | {access: True for _, access in body.stores}
-        for access, written in used.items():
-            strides = f.kernel.accesses[access].strides
-            if strides[self.axis_n] != 1 or not any(s for s, n in zip(strides, extents) if n > 1):
-                continue
-            dtype = f.kernel.accesses[access].dtype
-            apart = max(LINE // (dtype.itemsize * self.lanes), 1)
-            for place in itertools.product(*(range(n) for n in extents)):
-                row = sum(index * stride for index, stride in zip(place, strides))
-                for j in range(0, len(masks), apart):
-                    here = f.advance(point.pointer(access), dtype, row + j * self.lanes)
-                    f.prefetch(here, written)
+    def _fetch_ahead(self, point: Point, column: Int, masks: list[str | None], extents: list[int]) -> None:
+        """Ask for memory that will be needed: none, as the processor foresees what tiles of a matrix touch."""
 
     def _static(self, access: int, axis: int) -> int:
         return self.f.kernel.accesses[access].strides[axis]

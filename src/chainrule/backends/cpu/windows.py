@@ -78,7 +78,7 @@ class Windows(Nest):
         low = window.start + first * window.step
         return low >= 0 and low + (count - 1) * window.step + (last - 1) * window.jump < window.extent
 
-    def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
+    def _fetch_ahead(self, point: Point, column: Int, masks: list[str | None], extents: list[int]) -> None:
         """Ask for the results' memory a row ahead."""
         if not self.tiling.packed or len(self.windows) < 2:
             return
