@@ -13,7 +13,7 @@ from heapq import heapreplace
 from typing import TYPE_CHECKING
 
 from .attention import KINDS, attention_flops
-from .kernel import TRANSCENDENTAL, Body, Tiling
+from .kernel import TRANSCENDENTAL, Body, Kernel, Tiling
 
 if TYPE_CHECKING:
     from .lowering import Step
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: a region below this many nanoseconds of estimated work is not worth a thread
 SERIAL_NS = 5000.0
 #: chunks should take at least this long; how many there may be for each thread, and what claiming one takes
-CHUNK_NS, CHUNKS_PER_THREAD, CLAIM_NS = 2500.0, (4, 6, 8, 12), 300.0
+CHUNK_NS, CHUNKS_PER_THREAD, CLAIM_NS = 2500.0, (4, 6, 8), 300.0
 #: how much longer a thread may take whose core is busy with other things as well
 SLOWER = 1.15
 #: bytes a nanosecond at which each chunk of a product reads the right operand again
@@ -131,7 +131,7 @@ def step_cost(step: Step) -> float:
         return 1e4
     elements = math.prod(kernel.sizes)
     if kernel.kind == "contract":
-        epilogue = elements * (0.03 + _element_cost(kernel.body))
+        epilogue = elements * (0.03 + _element_cost(kernel, kernel.body))
         if isinstance(kernel.static, Tiling) and kernel.static.block:
             return 20 + 2 * kernel.extra[0] * elements / TRANSFORMED_RATE + epilogue
         if isinstance(kernel.static, Tiling):
@@ -143,11 +143,11 @@ def step_cost(step: Step) -> float:
     if kernel.kind in KINDS:
         return 20 + attention_flops(kernel) / ATTENTION_RATE
     if kernel.kind == "csr":
-        return 20 + 2 * kernel.sizes[0] + kernel.extra[2] * (2 + 0.05 * kernel.sizes[1])
+        return 20 + kernel.sizes[0] + kernel.extra[2] * (0.8 + 0.05 * kernel.sizes[1])
     if kernel.kind == "pack":
         return 20 + elements * kernel.static[1] * 0.08
     outputs = math.prod(kernel.sizes[: kernel.static[1]]) if kernel.kind == "reduce" else elements
-    work = elements * _element_cost(kernel.inner) + outputs * (0.02 + _element_cost(kernel.body))
+    work = elements * _element_cost(kernel, kernel.inner) + outputs * (0.02 + _element_cost(kernel, kernel.body))
     if kernel.kind == "scatter":
         work += 0.1 * elements
     moved = sum(
@@ -157,7 +157,7 @@ def step_cost(step: Step) -> float:
     return 20 + max(work, moved / WALK_RATE)
 
 
-def _element_cost(body: Body) -> float:
+def _element_cost(kernel: Kernel, body: Body) -> float:
     """Estimated nanoseconds of an element, whatever it takes to load and store it."""
     cost = 0.0
     for instruction in body.code:
@@ -165,6 +165,8 @@ def _element_cost(body: Body) -> float:
             cost += 0.15
         elif instruction[0] == "op":
             cost += 0.01
+        elif instruction[0] == "take":  # whole rows, or single elements wherever they are
+            cost += 0.1 if kernel.accesses[instruction[1]].strides[kernel.vector] == 1 else 0.6
     return cost
 
 
