@@ -107,14 +107,14 @@ class Chain:
                 sums: Sequence[str] = loop.values
                 for n, terms in enumerate(zip(*vectors)):
                     here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), f.add(loop.index, n)))
-                    sums = self._terms(here, _everywhere(terms), sums)
+                    sums = self._terms(here, everywhere(terms), sums)
                 loop.next = sums
             first, totals = whole, loop.values
         with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as rest:
             here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), rest.index))
             starts = [f.advance(column, nest.dtype, rest.index) for column in columns]
             gathered = [f.load(p, nest.dtype, apart, lanes, mask) for p, mask in zip(starts, self.masks)]
-            rest.next = self._terms(here, _everywhere(gathered), rest.values)
+            rest.next = self._terms(here, everywhere(gathered), rest.values)
         return rest.values
 
     def _axis(self, number: int, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
@@ -187,6 +187,6 @@ class Chain:
         return builder.add(builder.mul(a, b), c).ref
 
 
-def _everywhere(vectors: Sequence[Value]) -> Callable[[int], Sequence[Value]]:
+def everywhere(vectors: Sequence[Value]) -> Callable[[int], Sequence[Value]]:
     """The same vectors at every offset."""
     return lambda _: vectors

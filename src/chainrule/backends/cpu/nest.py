@@ -23,6 +23,7 @@ from ...compiler.kernel import TRANSCENDENTAL, Body, Tiling
 from ..base import Value
 from .bodies import BodyCode, Point
 from .chains import Blocks, Chain
+from .dealt import DealtChains
 from .emit import LINE, Function, Int
 from .emit import llvm_type as element_type
 from .loops import axis_range
@@ -213,7 +214,8 @@ class Nest:
     def _chain(self, offsets: list[int], masks: list[str | None], along: int, extents: list[int]) -> Chain:
         places = itertools.product(*(range(n) for n in extents))
         others = [sum(index * self._static(1, axis) for axis, index in enumerate(place)) for place in places]
-        return Chain(self, offsets, masks, along, others)
+        kind = DealtChains if self.tiling.blocks == "dealt" else Chain
+        return kind(self, offsets, masks, along, others)
 
     def _prefetch(self, point: Point, column: Int, masks, extents: list[int], top: Int | None) -> None:
         """Ask for what the epilogue will read and write before the chain, which takes as long as memory does."""
