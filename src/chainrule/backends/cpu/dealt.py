@@ -29,7 +29,7 @@ class DealtChains(Chain):
         with f.loop(*span, 1, [(nest.vector, zero) for _ in range(DEALT) for zero in zeros]) as loop:
             left = f.advance(a, nest.dtype, f.mul(f.stride(0, turn), loop.index))
             starts = [f.advance(c, nest.dtype, f.mul(f.stride(1, turn), loop.index)) for c in columns]
-            loaded = self._across(starts) if nest.tiling.across else None
+            loaded = self._turn_across(starts) if nest.tiling.across else None
             sums: list[str] = []
             for term in range(DEALT):
                 if loaded is not None:
@@ -46,7 +46,7 @@ class DealtChains(Chain):
             totals = [self._sum(one, other) for one, other in zip(totals, loop.values[term * count :])]
         return totals
 
-    def _across(self, starts: list[str]) -> list[list[Value]]:
+    def _turn_across(self, starts: list[str]) -> list[list[Value]]:
         """For each term of a turn, the vectors of b, which is contiguous along the terms."""
         nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
         apart = nest._static(1, nest.axis_n)
