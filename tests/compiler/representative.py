@@ -49,7 +49,7 @@ def reductions() -> dict:
 
 def products() -> dict:
     results = {}
-    for m, k, n in ((1, 17, 33), (37, 41, 53), (20, 600, 10), (65, 10, 40)):
+    for m, k, n in ((1, 17, 33), (37, 41, 53), (20, 600, 10), (1, 512, 7), (65, 10, 40)):
         for dtype in (np.float32, np.float64) if m == 37 else (np.float32,):
             a, b, name = array(m, k, dtype=dtype), array(k, n, dtype=dtype), f"{m}x{k}x{n} {np.dtype(dtype).name}"
             results[f"NN {name}"] = cr.compile(lambda a, b: a @ b)(a, b)

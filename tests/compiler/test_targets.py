@@ -128,7 +128,20 @@ def few_channels():
     return [y, emit("convolution_input_grad", x, wide, attributes=(*form, (9, 20)))]
 
 
+def few_columns(dtype=np.float32):
+    """Products of few columns and many terms, whose terms are dealt to chains: one row and many, all layouts."""
+    made = []
+    for rows, columns in ((1, 10), (3, 7), (25, 12)):
+        for spec in (((0, 1), (1, 2)), ((0, 1), (2, 1)), ((1, 0), (1, 2)), ((1, 0), (2, 1))):
+            extents = rows, 264, columns
+            a, b = (node(*(extents[axis] for axis in axes), dtype=dtype) for axes in spec)
+            made.append(emit("contract", a, b, attributes=(*spec, (0, 2))))
+    return [emit("tanh", y) for y in made]
+
+
 GRAPHS = {
+    "few columns": few_columns,
+    "few columns float64": lambda: few_columns(np.float64),
     "images": images,
     "few channels": few_channels,
     "depthwise": lambda: depthwise(2, 1, 1),
@@ -159,7 +172,7 @@ def test_kernels_compile_for_other_machines(machine):
     kernels = {}
     for name, make in GRAPHS.items():
         results = make()
-        for baked in (True, False) if name in ("dense", "moving") else (True,):
+        for baked in (True, False) if name in ("dense", "moving", "few columns") else (True,):
             plan = make_plan(topological(results), results, CpuTiles(target), 2, None, baked)
             kernels |= {f"k{key}": kernel for key, kernel in zip(plan.keys, plan.kernels)}
     text = kernel_module(list(kernels.items()), target)

@@ -32,6 +32,8 @@ TILE_OUTPUTS, TILE_INPUTS = 2, 4
 ATTENTION_KEYS = 256
 #: virtual lanes of a reduction along the last axis
 LANES = 16
+#: chains that the terms of a product of few columns are dealt to
+DEALT = 8
 #: primitives that cost many instructions
 TRANSCENDENTAL = frozenset(
     "exp expm1 log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
@@ -207,7 +209,8 @@ class Tiling(NamedTuple):
     `tile`: positions of a register tile along every axis but the last; `panels`: vectors of each panel of columns;
     `outside`: how many of the first axes are walked outside of the panels; `reduced`: extents of the summed axes, None
     where it is an argument; `first`: the first summed axis of a chain. Its blocks are "one", "inside" of a tile,
-    or "outside" of the panels, with partial sums in memory. `packed`: b lies in panels of vectors. `pairs`: an element
+    "outside" of the panels, with partial sums in memory, or "dealt": as many chains side by side. `dense`: these take
+    vectors of several rows of b, which follow one another. `packed`: b lies in panels of vectors. `pairs`: an element
     of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
     `block`: tiles of an image that are transformed together (see compiler/winograd.py), 0 for the plain nest.
     `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
@@ -228,6 +231,12 @@ class Tiling(NamedTuple):
     across: bool = False
     windows: tuple[Window, ...] = ()
     together: int = 1
+    dense: bool = False
+
+    @property
+    def dealt(self) -> bool:
+        """Whether the terms are dealt to chains, the first summed axis, which have the second one's terms each."""
+        return self.reduced[1:] == (None,)
 
 
 class Attention(NamedTuple):

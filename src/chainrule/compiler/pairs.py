@@ -15,7 +15,7 @@ from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .kernel import Access, Body, Kernel
 from .tiling import tiling
-from .trees import contraction_block, contraction_chain
+from .trees import blocks_in_order, contraction_chain
 from .views import Layout, View, contiguous
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _lower_generic(lowering: Lowering, group: Group, rows: _Rows, right: Access)
     view = lowering.views[item]
     result = Access(lowering.buffer(item).number, item.dtype, view.offset, view.strides)
     static = (len(item.shape) == 3, LANES, *lowering.tiles.generic(), True)
-    extra, axis_n = (pairs, contraction_block(pairs)), len(item.shape) - 1
+    extra, axis_n = (pairs, *blocks_in_order(pairs)), len(item.shape) - 1
     accesses = [rows.access, right, result]
     kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
     lowering.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
@@ -157,7 +157,7 @@ def _pack(lowering: Lowering, x: Item, view: View, k: int, n: int, panels: bool)
     source, offset = lowering.buffer(view.base).number, view.offset
     outer = x.shape[:-2]
     if stride_k != 1 and stride_n != 1 and n > 1 and k > 1:  # neither is contiguous: copy first
-        source, offset = _copied(lowering, x), 0
+        source, offset = copied(lowering, x), 0
         *lead, stride_k, stride_n = contiguous(x.shape)
         if x.shape[-2:] != (k, n):
             stride_k, stride_n = stride_n, stride_k
@@ -183,7 +183,7 @@ def _pack(lowering: Lowering, x: Item, view: View, k: int, n: int, panels: bool)
     return packed.number
 
 
-def _copied(lowering: Lowering, x: Item) -> int:
+def copied(lowering: Lowering, x: Item) -> int:
     """A buffer with the elements of `x` in row-major order."""
     key = ("copied", x.index)
     if key not in lowering.packed:

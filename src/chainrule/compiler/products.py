@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..dtypes import DType
+from .dealt import dealt_tiling, dense_rows, side_by_side
 from .elements import Bodies, shift_accesses
 from .grouping import Group
-from .kernel import Access, Body, Kernel
+from .kernel import DEALT, Access, Body, Kernel
+from .pairs import copied
 from .tiling import tiling
-from .trees import contraction_block
+from .trees import contraction_block, product_blocks, product_chains
 from .views import contiguous
 
 if TYPE_CHECKING:
@@ -38,14 +40,25 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     b_k, b_n = view_b.strides[-2:]
     itemsize = item.dtype.itemsize
     lanes = lowering.tiles.lanes(itemsize)
+    dealt = product_chains(k, n) > 1
     swapped = a_m == 1 and m >= lanes and (n < lanes // 2 or (b_n != 1 and n < lanes)) and n < m
     if swapped:
         view_a, view_b, lead_a, lead_b = view_b, view_a, lead_b, lead_a
         m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m
-    bodies = Bodies(lowering, item.shape, [k, k, contraction_block(k)])
+    chain = k // DEALT if dealt else k
+    bodies = Bodies(lowering, item.shape, [k, chain, contraction_block(chain)])
     vectors = -(-n // lanes)
     source, offset_b, step = lowering.buffer(view_b.base).number, view_b.offset, 1
-    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN and not lowering.stays(source)
+    stays, registers = lowering.stays(source), lowering.tiles.registers()
+    across = n > 1 and b_k == 1 and b_n != 1 and m <= FEW_ROWS and k >= LONG_COLUMN and not stays
+    across = across and (not dealt or side_by_side(registers, m, vectors, True))
+    dense = dense_rows(registers, lanes, n) if dealt and not (swapped or across) and a_k == 1 else 0
+    if dense and (b_k, b_n) != (n, 1):
+        if b_n == 1 or stays or m <= FEW_ROWS:
+            dense = 0
+        else:
+            source, offset_b, b_k, b_n = copied(lowering, b), 0, n, 1
+            lead_b = (k * n,) if batched else ()
     packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
@@ -64,9 +77,11 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     ]
     sizes = (*item.shape[:-2], m, n)
     static = tiling(
-        lowering.tiles.registers(), lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
+        registers, lanes, sizes[:-1], n, (k,), (0, contraction_block(k)), free=(len(sizes) - 2,),
         fixed=len(sizes) - 2, itemsize=itemsize, strided=a_k != 1, along=False, packed=packed, across=across,
     )  # fmt: skip
+    if dealt:
+        static = dealt_tiling(static, registers, sizes[:-1], operands, dense)
     if static.blocks == "outside":
         partial = lowering.new_buffer("arena", item.dtype, sizes)
         operands.append(Access(partial.number, item.dtype, 0, contiguous(sizes)))
@@ -101,7 +116,7 @@ def lower_generic_product(lowering: Lowering, group: Group) -> None:
         Access(lowering.buffer(item).number, item.dtype, lowering.views[item].offset, lowering.views[item].strides),
     ]
     static = (batched, lanes, *lowering.tiles.generic(), False)
-    extra = (k, contraction_block(k))
+    extra = (k, *product_blocks(k, n))
     axis_n = len(item.shape) - 1
     kernel = Kernel("contract", item.shape, axis_n, accesses, Body(), extra=extra, static=static, baked=False)
     lowering.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")

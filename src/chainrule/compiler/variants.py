@@ -20,7 +20,7 @@ CHUNK_FACTORS = (1.0, 0.5, 2.0, 4.0, 0.0)
 def kernel_variants(kernel: Kernel, registers: int) -> list[Kernel]:
     """`kernel` first, then the same contraction with other tiles and panels, the likeliest by estimate first."""
     static: Any = kernel.static
-    if not isinstance(static, Tiling) or 0 in kernel.sizes or static.pairs or static.block:
+    if not isinstance(static, Tiling) or 0 in kernel.sizes or static.pairs or static.block or static.blocks == "dealt":
         return [kernel]
     if has_windows(kernel):  # other tiles need other numbers of terms at once
         return [kernel]

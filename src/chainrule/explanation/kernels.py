@@ -37,7 +37,8 @@ def method_text(kernel: Kernel) -> str:
     if kernel.kind == "contract":
         batched, lanes, rows, width, _ = kernel.static
         parts = [f"tile {plural(rows, 'row')} x {plural(width, 'vector')} of {lanes}"]
-        parts.append(f"k in {-(-kernel.extra[0] // kernel.extra[1])} blocks of {kernel.extra[1]}")
+        _, length, chains, _, apart = kernel.extra
+        parts.append(f"k dealt to {chains} chains" if apart > 1 else f"k in {chains} blocks of {length}")
         return "; ".join((["batched"] if batched else []) + parts)
     if kernel.kind == "reduce":
         name, reduced, lanes, short, _ = kernel.static
@@ -78,7 +79,10 @@ def _nest_text(kernel: Kernel) -> str:
     parts = [f"tile {' x '.join(map(str, tiling.tile))} x {plural(max(tiling.panels, default=1), 'vector')}"]
     parts[0] += f" of {tiling.lanes}"
     parts.append(f"panels: {' + '.join(widths)}")
-    if tiling.blocks != "one":
+    if tiling.dealt:
+        beside = "side by side" if tiling.blocks == "dealt" else "one after another"
+        parts.append(f"k dealt to {tiling.reduced[0]} chains, {beside}")
+    elif tiling.blocks != "one":
         length, block = summed_extents(kernel)[tiling.first], kernel.extra[2]
         axis = "k" if len(tiling.reduced) == 1 else f"summed axis {tiling.first}"
         where = "" if tiling.blocks == "inside" else ", partial sums in memory"

@@ -2,7 +2,7 @@
 
 ``out[b, m, n] = sum_k a[b, m, k] * b[b, k, n]``. A tile is `rows` values of m by a few vectors along n; the loop over k
 carries it in registers: each step loads the vectors of b once and broadcasts `rows` scalars of a.
-Every output is one chain of fused multiply-adds in ascending k, in blocks of k whose number depends on K only
+Every output is a number of chains of fused multiply-adds in ascending k, blocks of k or every so many of them
 (`compiler/trees.py`), whose sums are added in order: the tile, the panel and the thread change nothing.
 
 The last tile of a range is moved back to end with it, so that it is whole; rows that were
@@ -41,10 +41,10 @@ class CpuTiles:
 class Contraction:
     """Emits a product of any sizes: one function serves every product of a dtype, packed or not, of any length.
 
-    ``static = (batched, lanes, rows, vectors of a tile, pairs)``; ``extra = (K, block of k)``. Accesses 0 and 1 are
-    a and b with the stride of k last, access 2 the result, in which partial sums are kept. Sizes are (batch,) m, n.
-    The stride of n of access 1 is the distance of two vectors of columns. With `pairs`, an element of a or b is a pair
-    of bfloat16 (see `Tiling`).
+    ``static = (batched, lanes, rows, vectors of a tile, pairs)``; ``extra = (K, *trees.product_blocks)``.
+    Accesses 0 and 1 are a and b with the stride of k last, access 2 the result, in which partial sums are kept. Sizes
+    are (batch,) m, n. The stride of n of access 1 is the distance of two vectors of columns. With `pairs`, an element
+    of a or b is a pair of bfloat16 (see `Tiling`).
     """
 
     def __init__(self, f: Function):
@@ -95,15 +95,17 @@ class Contraction:
 
         Each tile ends at `high` or before and begins at row 0 or after.
         """
-        f, rows, length = self.f, self.rows, self.f.extra(0)
+        f, rows = self.f, self.rows
+        length, span, chains, apart = (f.extra(number) for number in range(4))
         masks = [None if count is None else f.mask(count, self.lanes) for count in counts]
         edge = f.sub(high, rows)
-        with f.loop(0, length, f.extra(1)) as block:
-            stop = f.minimum(f.add(block.index, f.extra(1)), length)
+        with f.loop(0, chains) as chain:
+            first = f.mul(chain.index, apart)
+            stop = f.minimum(f.add(first, span), length)
             with f.loop(low, high, rows) as loop:
                 top = f.maximum(f.minimum(loop.index, edge), 0)
                 written = f.sub(loop.index, top), f.minimum(f.sub(high, top), rows)
-                self._tile(a, b, result, top, written, start, masks, block.index, stop)
+                self._tile(a, b, result, top, written, start, masks, first, stop)
 
     def _tile(self, a: str, b: str, result: str, top: Int, written, start: str, masks, first: Int, last: Int) -> None:
         """One register tile: rows top.., vectors start.. of this panel, k from first to last.
@@ -118,7 +120,7 @@ class Contraction:
         columns = [self._step(b, 1, self.axis_n, f.add(vector, j)) for j in range(width)]
         bottom = f.sub(f.sub(f.size(self.axis_m), top), 1)
         offsets = [f.mul(f.stride(0, self.axis_m), f.minimum(i, bottom)) for i in range(rows)]
-        with f.loop(first, last, 1, [(self.vector, zero)] * (rows * width)) as loop:
+        with f.loop(first, last, f.extra(4), [(self.vector, zero)] * (rows * width)) as loop:
             here = self._step(corner, 0, self.axis_n + 1, loop.index)
             vectors = []
             for column, mask in zip(columns, masks):

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from ...compiler.kernel import Access, Window
 from ..base import Value
 from .bodies import Point
+from .chains import Blocks, Chain
 from .emit import LINE, Function, Int
-from .nest import Nest, _Blocks, _Chain
+from .nest import Nest
 
 #: summed positions of a strip that are written out instead of looped over, in groups that are written out at any rate
 WRITTEN_OUT = 2
@@ -35,7 +36,7 @@ class Windows(Nest):
         self.place[axis] = index
         return super()._moved(pointers, axis, index)
 
-    def _each_block(self, pointers: list[str]) -> _Blocks:
+    def _each_block(self, pointers: list[str]) -> Blocks:
         return _Images(self, pointers)
 
     def _inner(self, axis: int, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
@@ -104,7 +105,7 @@ class Windows(Nest):
         return Strips(self, masks, extents)
 
 
-class _Images(_Blocks):
+class _Images(Blocks):
     """Blocks of the summed axes, whose indices the windows have to know."""
 
     nest: Windows
@@ -114,7 +115,7 @@ class _Images(_Blocks):
         return super()._moved(pointers, axis, index)
 
 
-class Strips(_Chain):
+class Strips(Chain):
     """The multiply-adds of one chain on one tile, whose rows are its places along all axes but the last."""
 
     nest: Windows

@@ -1,0 +1,192 @@
+"""Native code of the sums of a contraction: loops over blocks of the summed axes, and the chains of multiply-adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ...compiler.kernel import SHORT_CHAIN
+from ..base import Value
+from .emit import LINE, Int, whole_vectors
+from .half import multiply_pairs
+from .packing import PIECE, load_columns
+
+if TYPE_CHECKING:
+    from .nest import Nest
+
+#: summed axes with at most this many combinations of indices are written out instead of looped over
+UNROLLED = 8
+#: sums of a tile for which columns of b are read a whole line at a time: loading them is all the work there is
+FEW_SUMS = 4
+#: bytes after which addresses share lines of the first-level cache, and how many of them it holds at least
+CACHE_WAY, MOST_WAYS = 4096, 8
+
+
+class Blocks:
+    """Loops over the blocks of the summed axes; gives moved pointers, the span of a chain, and (first, last) flags."""
+
+    def __init__(self, nest: Nest, pointers: list[str]):
+        self.nest = nest
+        self.pointers = pointers
+        self.open: list = []
+
+    def __enter__(self):
+        nest, f = self.nest, self.nest.f
+        tiling = nest.tiling
+        pointers, fresh, ends = self.pointers, [], []
+        for number in range(tiling.first):
+            extent = nest._extent(number)
+            loop = self._enter(f.loop(0, extent))
+            pointers = [pointers[0], *pointers[1:]]
+            pointers = self._moved(pointers, nest.summed[number], loop.index)
+            fresh.append(f.let(f"icmp eq i64 {loop.index}, 0"))
+            ends.append(f.let(f"icmp eq i64 {f.add(loop.index, 1)}, {extent}"))
+        extent = nest._extent(tiling.first)
+        loop = self._enter(f.loop(0, extent, f.extra(2)))
+        stop = f.minimum(f.add(loop.index, f.extra(2)), extent)
+        fresh.append(f.let(f"icmp eq i64 {loop.index}, 0"))
+        ends.append(f.let(f"icmp eq i64 {stop}, {extent}"))
+        return pointers, (loop.index, stop), (self._all(fresh), self._all(ends))
+
+    def _enter(self, context):
+        self.open.append(context)
+        return context.__enter__()
+
+    def _moved(self, pointers: list[str], axis: int, index: Int) -> list[str]:
+        """The pointer of a, and those of b, moved along a summed axis."""
+        nest, f = self.nest, self.nest.f
+        steps = [f.mul(f.stride(min(n, 1), axis), index) for n in range(2)]
+        return [f.advance(p, nest.dtype, steps[min(n, 1)]) for n, p in enumerate(pointers)]
+
+    def _all(self, flags: list[str]) -> str:
+        result = flags[0]
+        for flag in flags[1:]:
+            result = self.nest.f.let(f"and i1 {result}, {flag}")
+        return result
+
+    def __exit__(self, *details):
+        for context in reversed(self.open):
+            context.__exit__(*details)
+
+
+class Chain:
+    """The multiply-adds of one chain on one tile."""
+
+    def __init__(self, nest: Nest, offsets: list[int], masks: list[str | None], along: int, others: Sequence[int] = ()):
+        """`offsets` and `others`: where a and b lie for each place of the tile."""
+        self.others = others
+        self.nest = nest
+        self.offsets = offsets
+        self.masks = masks
+        self.along = along
+
+    def sums(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
+        """`totals` and all terms with indices of the first summed axis of the chain in `span`."""
+        if self.nest.tiling.across:
+            return self._across(a, columns, span, totals)
+        return self._axis(self.nest.tiling.first, a, columns, span, totals)
+
+    def _across(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
+        """All terms, where the columns of b are contiguous along the only summed axis: transposed on the way."""
+        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
+        first, last = span
+        axis, apart = nest.summed[0], nest._static(1, nest.axis_n)
+        stride = apart * nest.dtype.itemsize
+        crowded = len(columns) * lanes * math.gcd(stride, CACHE_WAY) > MOST_WAYS * CACHE_WAY
+        sizes = (LINE, PIECE) if crowded or len(totals) <= FEW_SUMS else (PIECE,)
+        for size in (bytes_ // nest.dtype.itemsize for bytes_ in sizes):
+            whole = whole_vectors(f, first, last, size)
+            with f.loop(first, whole, size, [(nest.vector, total) for total in totals]) as loop:
+                vectors = []
+                for column, mask in zip(columns, self.masks):
+                    count = lanes if mask is None else f.kernel.sizes[-1] % lanes
+                    places = [f.advance(column, nest.dtype, min(n, count - 1) * apart) for n in range(lanes)]
+                    starts = [f.advance(place, nest.dtype, loop.index) for place in places]
+                    vectors.append(load_columns(f, starts, nest.dtype, size))
+                sums: Sequence[str] = loop.values
+                for n, terms in enumerate(zip(*vectors)):
+                    here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), f.add(loop.index, n)))
+                    sums = self._terms(here, everywhere(terms), sums)
+                loop.next = sums
+            first, totals = whole, loop.values
+        with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as rest:
+            here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), rest.index))
+            starts = [f.advance(column, nest.dtype, rest.index) for column in columns]
+            gathered = [f.load(p, nest.dtype, apart, lanes, mask) for p, mask in zip(starts, self.masks)]
+            rest.next = self._terms(here, everywhere(gathered), rest.values)
+        return rest.values
+
+    def _axis(self, number: int, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
+        nest, f = self.nest, self.nest.f
+        if number == len(nest.tiling.reduced):
+            return self._step(a, columns, totals)
+        axis = nest.summed[number]
+        inner = (0, nest._extent(number + 1)) if number + 1 < len(nest.tiling.reduced) else (0, 0)
+
+        def at(index: Int, sums: list[str]) -> list[str]:
+            there = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), index))
+            step = f.mul(f.stride(1, axis), index)
+            moved = [f.advance(column, nest.dtype, step) for column in columns]
+            return self._axis(number + 1, there, moved, inner, sums)
+
+        first, last = span
+        behind = nest.tiling.reduced[number + 1 :]
+        small = math.prod(extent or SHORT_CHAIN + 1 for extent in behind)
+        most = SHORT_CHAIN if number == nest.tiling.first else UNROLLED
+        if isinstance(first, int) and isinstance(last, int) and (last - first) * small <= most:
+            for index in range(first, last):
+                totals = at(index, totals)
+            return totals
+        with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as loop:
+            loop.next = at(loop.index, loop.values)
+        return loop.values
+
+    def _step(self, a: str, columns: list[str], totals: list[str]) -> list[str]:
+        """One term for every output of the tile."""
+        nest, f = self.nest, self.nest.f
+        loaded: dict[int, list[Value]] = {}
+
+        def vectors(other: int) -> list[Value]:
+            if other not in loaded:
+                places = [f.advance(column, nest.dtype, other) for column in columns]
+                masks = [None if nest.tiling.packed else mask for mask in self.masks]
+                loaded[other] = [f.load(p, nest.dtype, 1, nest.lanes, mask) for p, mask in zip(places, masks)]
+            return loaded[other]
+
+        return self._terms(a, vectors, totals)
+
+    def _terms(self, a: str, vectors_of: Callable[[int], Sequence[Value]], totals: Sequence[str]) -> list[str]:
+        """One term for every output of the tile; `vectors_of` gives those of b at an offset."""
+        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
+        builder = f.builder(lanes)
+        broadcasts: dict[int, Value] = {}
+        result = []
+        for i, (offset, other) in enumerate(zip(self.offsets, self.others)):
+            vectors = vectors_of(other)
+            here = f.advance(a, nest.dtype, offset)
+            broadcast = broadcasts.get(offset)
+            if broadcast is None and not self.along:
+                scalar = f.let(f"load {nest.element}, ptr {here}")
+                broadcast = broadcasts[offset] = Value(f.splat(scalar, nest.element, lanes), nest.dtype)
+            for j, vector in enumerate(vectors):
+                left = (
+                    broadcast
+                    if broadcast is not None
+                    else f.load(f.advance(here, nest.dtype, j * lanes), nest.dtype, 1, lanes, self.masks[j])
+                )
+                result.append(self._multiply_add(builder, left, vector, totals[i * len(vectors) + j]))
+        return result
+
+    def _multiply_add(self, builder, a: Value, b: Value, total: str) -> str:
+        c = Value(total, self.nest.dtype)
+        if self.nest.tiling.pairs:
+            return multiply_pairs(builder, a, b, c).ref
+        if self.nest.dtype.kind == "f":
+            return builder.fma(a, b, c).ref
+        return builder.add(builder.mul(a, b), c).ref
+
+
+def everywhere(vectors: Sequence[Value]) -> Callable[[int], Sequence[Value]]:
+    """The same vectors at every offset."""
+    return lambda _: vectors
