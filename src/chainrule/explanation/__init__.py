@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import memory, runtime
+from ..alignment import ALIGNMENT
 from ..backends.cpu import toolchain
 from ..backends.cpu.codegen import kernel_module
 from ..capture import CompiledFunction
@@ -15,7 +16,6 @@ from ..compiler.code import optimisation
 from ..errors import ConfigError
 from ..graph.node import Node, topological
 from ..layers import PHASES
-from ..memory import ALIGNMENT
 from ..ops.control import with_bodies
 from ..tensor import Tensor
 from ..threads import get_num_threads
