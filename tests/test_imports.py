@@ -13,11 +13,11 @@ ROOT = Path(chainrule.__file__).parent
 
 #: the rooms and files of the package, the lowest first: each imports only what stands in a row above its own
 ORDER = """
-collector errors order
-alignment config dtypes shapes tree
-graph checkpoint_policies threads
+collector errors lines order
+alignment config dtypes shapes
+graph checkpoint_policies
 ops
-backends gradmode interop layers mixed_precision recording transforms
+backends gradmode interop layers mixed_precision recording threads transforms tree
 memory
 compiler runtime
 nonfinite tensor

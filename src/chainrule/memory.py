@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import config
-from .errors import ConfigError, MemoryLimitError
+from .errors import MemoryLimitError
 from .graph.node import Node
 from .layers import Layers
-from .ops.base import Credit
+from .ops.base import Credit, misuse
 from .ops.control import with_bodies
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def set_memory_limit(num_bytes: int | None) -> None:
     """
     global _limit
     if num_bytes is not None and (isinstance(num_bytes, bool) or not isinstance(num_bytes, int) or num_bytes < 1):
-        raise ConfigError(f"set_memory_limit: a positive whole number of bytes is needed, not {num_bytes!r}")
+        raise misuse(f"set_memory_limit: a positive whole number of bytes is needed, not {num_bytes!r}")
     _limit = num_bytes
 
 
