@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -56,3 +58,17 @@ def test_nested_and_ended_by_errors(enabled, on):
         assert gc.isenabled() == on
     finally:
         gc.enable() if enabled else gc.disable()
+
+
+@pytest.mark.parametrize("before", ["enable", "disable"])
+def test_importing_collects_nothing_and_leaves_the_collector_as_it_was(before):
+    code = f"""
+import gc, numpy
+seen = []
+gc.{before}()
+gc.callbacks.append(lambda phase, info: seen.append(info["generation"]))
+import chainrule
+assert gc.isenabled() == ("{before}" == "enable")
+assert len(seen) <= 4, seen  # what was put off may come behind; a dozen would come in between
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,7 +6,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, objectives, optim
-from chainrule.errors import ConfigError
+from chainrule.errors import ConfigError, DTypeError
 
 F = nn.functional
 P = nn.Linear(2, 2).parameters
@@ -33,6 +33,14 @@ WRONG = {
     "autocast": lambda: cr.autocast("float64"),
     "fit": lambda: cr.fit(nn.Linear(1, 1), F.mse_loss, optim.SGD(lr=0.1), ([], []), epochs=1),
     "jacfwd": lambda: cr.jacfwd(cr.sin, chunk_size=0),
+    "tree_unflatten": lambda: cr.tree_unflatten(cr.tree_structure([1, 2]), [1]),
+    "tree_map": lambda: cr.tree_map(lambda a, b: a, [1], [1, 2]),
+    "tree_reduce": lambda: cr.tree_reduce(max, []),
+    "vmap": lambda: cr.vmap(lambda x: x, in_axes=({"a": 0},))(P()),
+    "set_num_threads": lambda: cr.set_num_threads(0),
+    "set_memory_limit": lambda: cr.set_memory_limit(-1),
+    "profile": lambda: cr.profile().text(),
+    "explain": lambda: cr.explain(3),
 }
 
 
@@ -44,6 +52,11 @@ def test_wrong_arguments_name_the_line(name):
     assert problem.startswith(f"{name}: ")
     _, line = inspect.getsourcelines(WRONG[name])
     assert place == f"recorded at {__file__}:{line}"
+
+
+def test_a_wrong_dtype_names_the_line():
+    with pytest.raises(DTypeError, match=r"'real' is not a dtype of Chainrule; .*\nrecorded at .*test_errors.py:\d+$"):
+        cr.zeros(2, dtype="real")
 
 
 def test_the_cure_comes_last():

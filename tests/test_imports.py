@@ -13,11 +13,11 @@ ROOT = Path(chainrule.__file__).parent
 
 #: the rooms and files of the package, the lowest first: each imports only what stands in a row above its own
 ORDER = """
-collector errors order
-config dtypes shapes tree
-graph checkpoint_policies threads
+collector errors lines order
+alignment config dtypes shapes
+graph checkpoint_policies
 ops
-backends gradmode interop layers mixed_precision recording transforms
+backends gradmode interop layers mixed_precision recording threads transforms tree
 memory
 compiler runtime
 nonfinite tensor
@@ -155,6 +155,15 @@ def test_import_loads_numpy_alone():
     loaded = loaded_after("import chainrule")
     assert not loaded & {"llvmlite", "matplotlib", "scipy", "rich", "safetensors", "torch", "jax", "PIL"}
     assert "numpy" in loaded
+
+
+def test_import_leaves_to_their_first_use_what_few_programs_need():
+    script = "import numpy, sys; before = {*sys.modules}; import chainrule; print(*({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "chainrule.functions.products" in loaded
+    late = "linalg ops.rare ops.scan ops.loop_rules control.looping functions.uniques memory layers compiler".split()
+    assert not loaded & {"dataclasses", "inspect", *(f"chainrule.{name}" for name in late)}
 
 
 def test_public_names():

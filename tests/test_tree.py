@@ -127,10 +127,10 @@ def test_stop_gradient() -> None:
 def test_messages() -> None:
     with pytest.raises(ConfigError) as caught:
         cr.tree_map(lambda a, b: a, [1], (1,))
-    assert str(caught.value) == "tree_map: tree 1 has structure tuple(*), the first has list(*)"
+    assert str(caught.value).splitlines()[0] == "tree_map: tree 1 has structure tuple(*), the first has list(*)"
     with pytest.raises(ConfigError) as caught:
         cr.tree_reduce(max, {})
-    assert str(caught.value) == "tree_reduce: a tree without leaves needs an initial value"
+    assert str(caught.value).splitlines()[0] == "tree_reduce: a tree without leaves needs an initial value"
     with pytest.raises(ConfigError) as caught:
         cr.tree_unflatten(cr.tree_structure([1, 2]), [1])
-    assert str(caught.value) == "tree_unflatten: 1 leaves for a tree of 2"
+    assert str(caught.value).splitlines()[0] == "tree_unflatten: 1 leaves for a tree of 2"

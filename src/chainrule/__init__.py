@@ -8,57 +8,71 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from . import functions as _functions
-from . import methods as _methods  # attaches the methods of Tensor
-from . import spellings as _spellings  # attaches further names of them
-from .autograd import (
-    enable_grad,
-    grad,
-    is_grad_enabled,
-    jvp,
-    no_grad,
-    set_grad_enabled,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-    vmap,
-)
-from .control.looping import scan
-from .dtypes import (
-    DType,
-    bfloat16,
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
-from .dtypes import bool_ as bool
-from .functions import *
-from .functions.extended import EXTENDED as _EXTENDED
-from .functions.inspection import array_namespace_info as __array_namespace_info__
-from .linalg import block_diag, cross, diagonal, dot, einsum, inner, kron, matmul, outer, tensordot, trace, vecdot
-from .linalg.norms import p_norm as norm
-from .tensor import Tensor
-from .tree import (
-    tree_all,
-    tree_flatten,
-    tree_leaves,
-    tree_leaves_with_path,
-    tree_map,
-    tree_map_with_path,
-    tree_reduce,
-    tree_structure,
-    tree_unflatten,
-)
+from .collector import put_off as _put_off
+
+with _put_off():  # collections would walk through all that was imported before and find nothing
+    from . import functions as _functions
+    from . import methods as _methods  # attaches the methods of Tensor
+    from . import spellings as _spellings  # attaches further names of them
+    from .autograd import (
+        enable_grad,
+        grad,
+        is_grad_enabled,
+        jvp,
+        no_grad,
+        set_grad_enabled,
+        stop_gradient,
+        value_and_grad,
+        vjp,
+        vmap,
+    )
+    from .dtypes import (
+        DType,
+        bfloat16,
+        complex64,
+        complex128,
+        float16,
+        float32,
+        float64,
+        int8,
+        int16,
+        int32,
+        int64,
+        uint8,
+        uint16,
+        uint32,
+        uint64,
+    )
+    from .dtypes import bool_ as bool
+    from .functions import *
+    from .functions.einsum import einsum
+    from .functions.extended import EXTENDED as _EXTENDED
+    from .functions.inspection import array_namespace_info as __array_namespace_info__
+    from .functions.products import (
+        block_diag,
+        cross,
+        diagonal,
+        dot,
+        inner,
+        kron,
+        matmul,
+        outer,
+        tensordot,
+        trace,
+        vecdot,
+    )
+    from .tensor import Tensor
+    from .tree import (
+        tree_all,
+        tree_flatten,
+        tree_leaves,
+        tree_leaves_with_path,
+        tree_map,
+        tree_map_with_path,
+        tree_reduce,
+        tree_structure,
+        tree_unflatten,
+    )
 
 tensor = _functions.tensor  # the import system has put the module of this name here
 
@@ -94,6 +108,7 @@ _LAZY = {
     "checkpoint": ("autograd.checkpointing", "checkpoint"),
     "checkpoint_name": ("autograd.checkpointing", "checkpoint_name"),
     "checkpoint_sequential": ("autograd.checkpointing", "checkpoint_sequential"),
+    "scan": ("control.looping", "scan"),
     "associative_scan": ("control.scanning", "associative_scan"),
     **{name: ("control.choices", name) for name in ("cond", "switch")},
     **{name: ("control.loops", name) for name in ("fori_loop", "map", "while_loop")},
@@ -101,6 +116,7 @@ _LAZY = {
         name: ("special", name)
         for name in ("digamma", "erfc", "erfinv", "exp2", "i0", "lgamma", "logit", "polygamma", "sinc", "xlogy")
     },
+    "norm": ("linalg.norms", "p_norm"),
     "igamma": ("special", "gammainc"),
     "igammac": ("special", "gammaincc"),
     "mvlgamma": ("special", "multigammaln"),

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .alignment import aligned_empty
 from .dtypes import ALL, DType, bfloat16, complex_dtype, converted
 from .errors import DTypeError, PlaceholderError, ShapeError
 from .graph.node import Node
-from .memory import aligned_empty
 from .ops.base import message
 from .recording import broadcast, broadcast_shapes, cast, constant, full, promoted
 from .tensor import Tensor, node_of

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import DTypeError
+from .lines import describe_line, user_line
 
 
 class DType:
@@ -70,7 +71,8 @@ def as_dtype(value) -> DType:
         return _BY_NUMPY[np.dtype(value)]
     except (TypeError, KeyError):
         names = ", ".join(BY_NAME)
-        raise DTypeError(f"{value!r} is not a dtype of Chainrule; there are {names}") from None
+        line = describe_line(user_line())
+        raise DTypeError(f"{value!r} is not a dtype of Chainrule; there are {names}\nrecorded at {line}") from None
 
 
 def real_dtype(dtype: DType) -> DType:

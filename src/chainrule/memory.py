@@ -10,20 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import config
-from .errors import ConfigError, MemoryLimitError
+from .errors import MemoryLimitError
 from .graph.node import Node
 from .layers import Layers
-from .ops.base import Credit
+from .ops.base import Credit, misuse
 from .ops.control import with_bodies
 
 if TYPE_CHECKING:
     from .compiler.plan import BufferPlan, CallPlan, Plan
 
-#: bytes of a cache line, at whose beginnings arrays start
-ALIGNMENT = 64
 #: programs below this never ask how much memory the machine has
 WORTH_ASKING = 64 << 20
 #: share of the arena from which on checkpoints are recommended
@@ -71,7 +67,7 @@ def set_memory_limit(num_bytes: int | None) -> None:
     """
     global _limit
     if num_bytes is not None and (isinstance(num_bytes, bool) or not isinstance(num_bytes, int) or num_bytes < 1):
-        raise ConfigError(f"set_memory_limit: a positive whole number of bytes is needed, not {num_bytes!r}")
+        raise misuse(f"set_memory_limit: a positive whole number of bytes is needed, not {num_bytes!r}")
     _limit = num_bytes
 
 
@@ -153,19 +149,6 @@ def _largest(plan: Plan, nodes: dict[int, Node], layers: Layers) -> list[str]:
             what += f"  {name}{f' of {layer}' if layer else ''}, recorded at {node.location}"
         lines.append(what)
     return lines
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array whose data starts at a cache line."""
-    count = 1
-    for extent in shape:
-        count *= extent
-    size = count * dtype.itemsize
-    if size < 1024:
-        return np.empty(shape, dtype)
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def require(plan: Plan) -> None:

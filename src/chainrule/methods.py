@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from . import assignment, autograd, functions, indexing, linalg
+from . import assignment, autograd, functions, indexing
 from .conversion import to_node
 from .dtypes import as_dtype, bfloat16, bool_, complex64, complex128, float16, float32, float64, int32, int64
 from .errors import ConfigError
+from .functions.products import matmul, vecdot
 from .operators import in_place, replace
 from .ops.base import emit, message
 from .recording import broadcast, cast, check_device, full, is_dtype_like, permute, reject
@@ -23,7 +24,7 @@ chunk clamp clip conj cos cosh count_nonzero cumprod cumsum cumulative_prod cumu
 expand_dims expm1 flatten flip floor floor_divide gather isfinite isinf isnan log log10 log1p log2 logical_and
 logical_not logical_or logical_xor logsumexp max maximum mean min minimum moveaxis multiply negative nonzero pow
 prod ravel reciprocal remainder repeat_interleave reshape roll round rsqrt sigmoid sign sin sinh sort split sqrt
-square squeeze std subtract sum swapaxes take tan tanh tile topk transpose tril triu trunc unique unsqueeze unstack
+square squeeze std subtract sum swapaxes take tan tanh tile topk transpose tril triu trunc unsqueeze unstack
 var where
 """.split()
 
@@ -32,8 +33,8 @@ _LATER = """
 addcdiv addcmul allclose aminmax argpartition argwhere bincount clamp_max clamp_min corrcoef cov cummax cummin deg2rad
 diag diag_embed diagflat dsplit fliplr flipud float_power fmax fmin fmod frac frexp gcd heaviside hsplit index_add
 index_copy index_fill index_select isclose isneginf isposinf kthvalue lcm ldexp lerp logaddexp2 logcumsumexp
-masked_fill masked_select mode movedim msort nan_to_num nanmean nanquantile nansum partition ptp quantile rad2deg
-rot90 scatter scatter_reduce sgn tensor_split true_divide unique_consecutive vsplit
+masked_fill masked_select mode movedim msort nan_to_num nanmean nanquantile nansum norm partition ptp quantile rad2deg
+rot90 scatter scatter_reduce sgn tensor_split true_divide unique unique_consecutive vsplit
 """.split()
 
 #: versions of the Array API standard whose functions the namespace has
@@ -194,7 +195,7 @@ def _addmatmul(name: str, swap: bool):
     def method(self: Tensor, other: Any, /) -> Any:
         if not isinstance(other, (Tensor, np.ndarray)):
             return NotImplemented
-        return linalg.matmul(other, self) if swap else linalg.matmul(self, other)
+        return matmul(other, self) if swap else matmul(self, other)
 
     method.__name__ = name
     return method
@@ -222,11 +223,11 @@ def _install() -> None:
         "H": property(_adjoint), "mH": property(functions.adjoint), "real": property(functions.real),
         "imag": property(functions.imag), "cfloat": _converter(complex64), "cdouble": _converter(complex128),
         "backward": autograd.backward, "clone": _clone, "contiguous": _contiguous, "copy_": _copy_, "fill_": _fill_,
-        "div": functions.divide, "dot": linalg.vecdot, "matmul": linalg.matmul, "mul": functions.multiply,
+        "div": functions.divide, "dot": vecdot, "matmul": matmul, "mul": functions.multiply,
         "neg": functions.negative, "permute": _permute, "repeat": _repeat,
         "sub": functions.subtract, "t": _t, "to": _to, "to_device": _to_device, "type_as": _type_as, "view": _view,
         "zero_": _zero_, "eq": functions.equal, "ne": functions.not_equal, "lt": functions.less,
-        "le": functions.less_equal, "gt": functions.greater, "ge": functions.greater_equal, "norm": linalg.norms.p_norm,
+        "le": functions.less_equal, "gt": functions.greater, "ge": functions.greater_equal,
         "cpu": _contiguous, "new_zeros": _new(functions.zeros), "new_ones": _new(functions.ones),
         "add_": _written("add_", _scaled(functions.add)), "sub_": _written("sub_", _scaled(functions.subtract)),
         "mul_": _written("mul_", functions.multiply), "div_": _written("div_", functions.divide),

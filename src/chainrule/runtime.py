@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import config, memory
+from . import config
 from .backends import interpreter
 from .collector import put_off
 from .dtypes import float32
@@ -279,6 +279,7 @@ def compile_nodes(
     from .compiler.code import addresses_of, prepare
     from .compiler.plan import make_plan
     from .compiler.program import Program
+    from .memory import describe, require
     from .threads import get_num_threads
 
     with put_off():
@@ -290,8 +291,8 @@ def compile_nodes(
             product = emit("contract", x, w, attributes=((0, 2), (1, 2), (0, 1)))
             addresses_of(make_plan([x, w, product], [product], tiles, 1, baked=False))
         plan = make_plan(order, outputs, tiles, get_num_threads(), in_place, baked)
-        memory.describe(plan, order, trail if trail is not None else mode.trail or ())
-        memory.require(plan)
+        describe(plan, order, trail if trail is not None else mode.trail or ())
+        require(plan)
         program = Program(plan, advances)
     if tune and baked:
         from .profiling.tuning import tuned

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import functions, linalg
+from . import functions
 from .errors import ConfigError
+from .functions.products import matmul
 from .graph.node import Node
 from .recording import normal_axis, reject
 from .tensor import Tensor, node_of
@@ -51,7 +52,7 @@ def _product(name: str, first: int, second: int):
         a, b = node_of(self), node_of(functions.asarray(other))
         if len(a.shape) != first or len(b.shape) != second:
             reject(name, f"operands with {first} and {second} axes are needed", (a, b), "use matmul")
-        return linalg.matmul(self, other)
+        return matmul(self, other)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"`matmul` of operands with {first} and {second} axes."

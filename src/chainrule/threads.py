@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from . import config
-from .errors import ConfigError
+from .ops.base import misuse
 
 _number: int | None = None
 
@@ -22,7 +22,7 @@ def set_num_threads(n: int) -> None:
     """Let programs use up to `n` threads. Raises ConfigError unless `n` is a positive whole number."""
     global _number
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ConfigError(f"set_num_threads: a positive whole number is needed, not {n!r}")
+        raise misuse(f"set_num_threads: a positive whole number is needed, not {n!r}")
     _number = n
     running = sys.modules.get("chainrule.backends.cpu.pool")
     if running is not None:

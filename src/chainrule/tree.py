@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from .errors import ConfigError
+from .ops.base import misuse
 
 
 class TreeDef:
@@ -152,7 +152,7 @@ def tree_unflatten(definition: TreeDef, leaves: Any) -> Any:
     """The tree with structure `definition` and these leaves."""
     leaves = list(leaves)
     if len(leaves) != definition.num_leaves:
-        raise ConfigError(f"tree_unflatten: {len(leaves)} leaves for a tree of {definition.num_leaves}")
+        raise misuse(f"tree_unflatten: {len(leaves)} leaves for a tree of {definition.num_leaves}")
     return _build(definition, iter(leaves))
 
 
@@ -222,7 +222,7 @@ def tree_map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[An
     for number, other in enumerate(rest, 1):
         more, structure = tree_flatten(other, is_leaf)
         if structure != definition:
-            raise ConfigError(f"tree_map: tree {number} has structure {structure}, the first has {definition}")
+            raise misuse(f"tree_map: tree {number} has structure {structure}, the first has {definition}")
         others.append(more)
     return tree_unflatten(definition, [f(*parts) for parts in zip(leaves, *others)])
 
@@ -258,7 +258,7 @@ def tree_reduce(f: Callable[[Any, Any], Any], tree: Any, initial: Any = _MISSING
     if initial is not _MISSING:
         leaves.insert(0, initial)
     if not leaves:
-        raise ConfigError("tree_reduce: a tree without leaves needs an initial value")
+        raise misuse("tree_reduce: a tree without leaves needs an initial value")
     return functools.reduce(f, leaves)
 
 
@@ -282,11 +282,11 @@ def broadcast_prefix(prefix: Any, definition: TreeDef, what: str) -> list[Any]:
     if found is None:
         return [prefix] * definition.num_leaves
     if definition.kind is None:
-        raise ConfigError(f"{what}: {prefix!r} stands where there is one leaf")
+        raise misuse(f"{what}: {prefix!r} stands where there is one leaf")
     kind, names, _, parts = found
     alike = any(kind in group and definition.kind in group for group in (_SEQUENCES, _DICTS, (kind,)))
     if not alike or len(parts) != len(definition.children):
-        raise ConfigError(f"{what}: {prefix!r} does not match {definition}")
+        raise misuse(f"{what}: {prefix!r} does not match {definition}")
     if names != definition.names:
-        raise ConfigError(f"{what}: keys {list(names)} do not match {list(definition.names)}")
+        raise misuse(f"{what}: keys {list(names)} do not match {list(definition.names)}")
     return [v for (_, part), c in zip(parts, definition.children) for v in broadcast_prefix(part, c, what)]

@@ -9,8 +9,8 @@ from chainrule.backends.interpreter import run
 from chainrule.dtypes import bool_, int64
 from chainrule.graph.node import Node
 from chainrule.graph.verify import verify
-from chainrule.ops import branch
 from chainrule.ops.base import emit
+from chainrule.ops.branches import close as close_branches
 from chainrule.ops.control import close, replay, results
 from chainrule.ops.leaf import constant, placeholder
 from chainrule.transforms import jvp, vjp
@@ -43,7 +43,7 @@ def everything(node: Node) -> bool:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_branches(seed: int) -> None:
     outputs = regions(seed)
-    closed = branch.close(outputs, everything)
+    closed = close_branches(outputs, everything)
     for number, expected in enumerate(outputs):
         found = results(closed.branches, (constant(np.int64(number)), *closed.operands), range(len(expected)))
         verify(found)
@@ -55,7 +55,7 @@ def test_random_branches(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_derivatives_of_random_branches(seed: int) -> None:
     outputs = regions(seed, Differentiable)
-    closed = branch.close(outputs, everything)
+    closed = close_branches(outputs, everything)
     wrt = [node for node in closed.operands if node.requires_grad]
     for number, plain in enumerate(outputs):
         found = results(closed.branches, (constant(np.int64(number)), *closed.operands), range(len(plain)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.dtypes import bool_, float64
-from chainrule.ops import branch, emit
+from chainrule.ops import emit
+from chainrule.ops.branches import Branches
+from chainrule.ops.branches import close as close_branches
 from chainrule.ops.control import Loop, close
 from chainrule.ops.leaf import placeholder
 
@@ -84,7 +86,7 @@ row(
 )
 
 
-def choices() -> branch.Branches:
+def choices() -> Branches:
     """(x * w, sum(x)), (sin(x), w) or (w, 2): operands x, w[]."""
     x, w = placeholder(0, (3,), float64, True), placeholder(1, (), float64, True)
     wide = emit("broadcast", w, attributes=((3,), ()))
@@ -92,10 +94,10 @@ def choices() -> branch.Branches:
     regions = [
         [emit("mul", x, wide), emit("sum", x, attributes=((0,),))], [emit("sin", x), w], [wide, two],
     ]  # fmt: skip
-    return branch.close(regions, lambda node: True).branches
+    return close_branches(regions, lambda node: True).branches
 
 
-def chosen(branches: branch.Branches, index: int, number: np.ndarray, x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def chosen(branches: Branches, index: int, number: np.ndarray, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     """The same by NumPy."""
     whole = [x * w, np.sin(x), np.full(3, w)]
     return [whole, [x.sum(), w, np.float64(2)]][index][int(number)]

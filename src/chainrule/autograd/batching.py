@@ -120,18 +120,10 @@ def _arguments(in_axes: Any, args: tuple, kwargs: dict) -> tuple[list[_Argument]
             raise ConfigError(message("vmap", problem, ()))
     else:
         positional = (in_axes,) * len(args)
-    axes = _prefix(positional, definition, "in_axes")
-    axes += _prefix({name: by_name.get(name, 0) for name in kwargs}, keywords, "in_axes")
+    axes = broadcast_prefix(positional, definition, "vmap: in_axes")
+    axes += broadcast_prefix({name: by_name.get(name, 0) for name in kwargs}, keywords, "vmap: in_axes")
     found = [_Argument(*parts) for parts in zip(paths + named, leaves + more, axes)]
     return found, definition, keywords
-
-
-def _prefix(prefix: Any, definition: TreeDef, what: str) -> list[Any]:
-    """One axis for each leaf."""
-    try:
-        return broadcast_prefix(prefix, definition, what)
-    except ConfigError as error:
-        raise ConfigError(message("vmap", str(error), ())) from None
 
 
 def _whole(value: Any) -> bool:
@@ -266,7 +258,7 @@ def _result(result: Any, out_axes: Any) -> tuple[list[Node], list[int | None], T
             problem = f"the function returned {type(leaf).__name__}, not tensors"
             raise DTypeError(message("vmap", problem, (), f"{path} cannot be stacked"))
     nodes = [to_node(leaf, "vmap") for leaf in leaves]
-    axes = _prefix(out_axes, definition, "out_axes")
+    axes = broadcast_prefix(out_axes, definition, "vmap: out_axes")
     for path, node, axis in zip(paths, nodes, axes):
         rank = len(node.shape) + 1
         if axis is not None and (not _whole(axis) or not -rank <= axis < rank):

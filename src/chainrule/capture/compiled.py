@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import runtime
-from ..compiler.program import Program, address, aligned_empty
+from ..alignment import aligned_empty
+from ..compiler.program import Program, address
 from ..dtypes import as_dtype
 from ..errors import CompileError
 from ..graph.node import Node, locate, topological

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..memory import ALIGNMENT
+from ..alignment import ALIGNMENT
 from .lowering import Buffer
 from .sharing import shared_places
 

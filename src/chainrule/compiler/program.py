@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..alignment import ALIGNMENT, aligned_empty
 from ..backends.cpu import driver
 from ..backends.cpu.pool import pool
 from ..dtypes import as_dtype
 from ..errors import IndexOutOfRangeError, SingularMatrixError
-from ..memory import ALIGNMENT, aligned_empty, require
+from ..memory import require
 from .code import addresses_of
 from .kernel import FIRST_BUFFER, SCALARS, STATUS
 from .plan import CallPlan, LoopPlan, Plan, RegionPlan

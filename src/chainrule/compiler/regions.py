@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..graph.node import Node
-from ..ops.branch import Branches
+from ..ops.branches import Branches
 from ..ops.control import Loop
 
 

@@ -15,8 +15,8 @@ from ..conversion import to_node
 from ..dtypes import bool_, int64, uint64
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..graph.node import Node, recorded
-from ..ops import branch
 from ..ops.base import emit, message, mode
+from ..ops.branches import close
 from ..ops.control import results
 from ..ops.leaf import placeholder
 from ..recording import cast, full
@@ -163,7 +163,7 @@ def _choose(
             own = region.cells.get(key)
             values.append(own.current if own is not None and own.written else cell.before)
         columns.append(values)
-    closed = branch.close([*zip(*columns)] or [()] * len(functions), lambda node: node.serial > start, given)
+    closed = close([*zip(*columns)] or [()] * len(functions), lambda node: node.serial > start, given)
     out = results(closed.branches, (number, *closed.operands), range(len(columns)))
     for cell, node in zip(cells.values(), out[len(moving) :]):
         cell.tensor._rebind(node)

@@ -16,8 +16,8 @@ from ..conversion import to_node
 from ..dtypes import bool_, int64, uint64
 from ..errors import CompileError, ConfigError, DTypeError
 from ..graph.node import Node
-from ..ops import branch
 from ..ops.base import emit, message, mode
+from ..ops.branches import close as close_branches
 from ..ops.control import Loop, close, replay, results
 from ..ops.leaf import placeholder
 from ..recording import cast, full, reshape
@@ -149,7 +149,7 @@ def _bounded(
     """
     varying = dependents(after, sources, gradients=False)
     idle = [full(False, (), bool_), *same]
-    closed = branch.close([idle, after], lambda node: node in varying, {node: node for node in sources})
+    closed = close_branches([idle, after], lambda node: node in varying, {node: node for node in sources})
     found = results(closed.branches, (cast(flag, int64), *closed.operands), range(len(after)))
     number = sources[len(same)]
     slices = [number] if number in closed.operands else []

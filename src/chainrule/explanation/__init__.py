@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import memory, runtime
+from ..alignment import ALIGNMENT
 from ..backends.cpu import toolchain
 from ..backends.cpu.codegen import kernel_module
 from ..capture import CompiledFunction
 from ..capture.compiled import Compiled
 from ..compiler.code import optimisation
-from ..errors import ConfigError
 from ..graph.node import Node, topological
 from ..layers import PHASES
-from ..memory import ALIGNMENT
+from ..lines import PACKAGE
+from ..ops.base import misuse
 from ..ops.control import with_bodies
 from ..tensor import Tensor
 from ..threads import get_num_threads
@@ -25,8 +25,6 @@ from .fusion import Link, links
 from .kernels import kernel_text
 from .names import Names, leaf_names, named_arguments
 from .text import num_bytes
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Explanation:
@@ -107,7 +105,7 @@ class Explanation:
         """
         for name in only:
             if name not in sections.SECTIONS:
-                raise ConfigError(f"explain: there is no section {name!r}; there are {', '.join(sections.SECTIONS)}")
+                raise misuse(f"explain: there is no section {name!r}; there are {', '.join(sections.SECTIONS)}")
         return sections.full_text(self, None if all else sections.ROWS, only)
 
     def __str__(self) -> str:
@@ -137,7 +135,7 @@ class Explanation:
 
     def _check(self, number: int) -> None:
         if not 0 <= number < len(self.plan.kernels):
-            raise ConfigError(f"explain: there is no kernel {number}; there are {len(self.plan.kernels)}, from 0")
+            raise misuse(f"explain: there is no kernel {number}; there are {len(self.plan.kernels)}, from 0")
 
 
 def explain(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) -> Explanation:
@@ -152,7 +150,7 @@ def explain(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) ->
         An `Explanation`: print it.
 
     Raises:
-        ConfigError: a tensor that has its value already: there is nothing left to compile.
+        ConfigError: a tensor that has its value already: there is nothing left to compile; or nothing of these.
 
     Example:
         >>> import chainrule as cr
@@ -162,6 +160,8 @@ def explain(function: Callable[..., Any] | Tensor, *args: Any, **kwargs: Any) ->
     """
     if isinstance(function, Tensor):
         return _explain_tensor(function)
+    if not callable(function):
+        raise misuse(f"explain: a function, a module or a pending tensor is needed, not {function!r}")
     if not isinstance(function, CompiledFunction):
         plain = function
         # A callable object may have attributes of its own, which wrapping would copy.
@@ -197,7 +197,7 @@ def _explain_entry(entry: Compiled, function: Callable[..., Any], arguments: lis
     result.lifted = [(leaves[number], getter()) for number, getter in entry.lifted]
     result.guards = list(dict.fromkeys((names.getter(getter), value) for getter, value in entry.guards))
     code = getattr(function, "__code__", None)
-    result.has_places = code is None or not code.co_filename.startswith(_PACKAGE)
+    result.has_places = code is None or not code.co_filename.startswith(PACKAGE)
     result._bind(leaves)
     return result
 
@@ -205,7 +205,7 @@ def _explain_entry(entry: Compiled, function: Callable[..., Any], arguments: lis
 def _explain_tensor(tensor: Tensor) -> Explanation:
     node = tensor._node
     if node.value is not None:
-        raise ConfigError(
+        raise misuse(
             "explain: this tensor has its value already\nhelp: pass a function and its arguments, "
             "or a tensor whose value was not asked for yet"
         )

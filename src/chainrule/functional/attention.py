@@ -8,7 +8,7 @@ from typing import Any
 from .. import functions as fn
 from ..dtypes import bool_, float32
 from ..errors import ConfigError, DTypeError, ShapeError
-from ..linalg import matmul
+from ..functions.products import matmul
 from ..ops.base import emit, mode
 from ..ops.fused_attention import fits
 from ..tensor import Tensor, node_of

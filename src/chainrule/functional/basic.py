@@ -8,7 +8,7 @@ from .. import functions as fn
 from .. import random
 from ..dtypes import int64
 from ..errors import ConfigError, DTypeError, ShapeError
-from ..linalg import matmul
+from ..functions.products import matmul
 from ..tensor import Tensor
 from ._common import fail
 from ._labels import check_labels, class_mask

@@ -12,7 +12,7 @@ from typing import Any
 from .. import functions as fn
 from ..control.looping import scan
 from ..errors import DTypeError, ShapeError
-from ..linalg import matmul
+from ..functions.products import matmul
 from ..tensor import Tensor, node_of
 from ._common import as_tensor, fail
 from .activations import relu, sigmoid, tanh

@@ -158,7 +158,6 @@ from .shape import (
     unsqueeze,
     unstack,
 )
-from .uniques import unique, unique_all, unique_counts, unique_inverse, unique_values
 
-_MODULES = "creation data_types elementwise extended inspection reduction searching shape uniques".split()
+_MODULES = "creation data_types elementwise extended inspection reduction searching shape".split()
 __all__ = [name for name in dir() if not name.startswith("_") and name not in _MODULES]

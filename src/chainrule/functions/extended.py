@@ -1,9 +1,10 @@
-"""Which file holds which of the functions beyond the standard; they are loaded when they are first used."""
+"""Which file holds which of the functions that are loaded when they are first used: most are beyond the standard."""
 
 from __future__ import annotations
 
 _FILES = {
-    "functions.uniques": "intersect1d setdiff1d setxor1d union1d unique_consecutive",
+    "functions.uniques": "intersect1d setdiff1d setxor1d union1d unique unique_all unique_consecutive unique_counts "
+    "unique_inverse unique_values",
     "functions.ordering": "argpartition bucketize digitize kthvalue lexsort mode msort nanargmax nanargmin partition",
     "functions.cumulative": "cummax cummin logcumsumexp nancumprod nancumsum",
     "functions.statistics": "corrcoef cov median nanmedian nanpercentile nanquantile percentile ptp quantile",

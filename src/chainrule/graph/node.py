@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from types import CodeType
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..dtypes import DType
+from ..lines import PACKAGE, describe_line
 
 if TYPE_CHECKING:
     from ..ops.base import Primitive
 
-_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _serial = 0
 _getframe = sys._getframe
 
@@ -66,7 +65,7 @@ class Node:
             frame: Any = _getframe(1)
             while frame is not None:
                 code = frame.f_code
-                if not code.co_filename.startswith(_PACKAGE):
+                if not code.co_filename.startswith(PACKAGE):
                     where = (code, frame.f_lasti)
                     break
                 frame = frame.f_back
@@ -96,52 +95,26 @@ def locate(node: Node) -> int:
         return found
 
 
-def user_line() -> tuple[Any, int] | None:
-    """Code object and instruction offset of the innermost frame outside the package."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        code = frame.f_code
-        if not code.co_filename.startswith(_PACKAGE):
-            return (code, frame.f_lasti)
-        frame = frame.f_back
-    return None
-
-
-def describe_line(where: tuple[Any, int] | None) -> str:
-    """``file:line`` of a code object and instruction offset as `user_line` gives them."""
-    if where is None:
-        return "<unknown>"
-    code, offset = where
-    number = code.co_firstlineno
-    for start, end, line in code.co_lines():
-        if line is not None and start <= offset < end:
-            number = line
-            break
-    return f"{code.co_filename}:{number}"
-
-
 def topological(roots: Iterable[Node], stop_at_values: bool = True) -> list[Node]:
     """All nodes that `roots` depend on, operands before results, iteratively.
 
     With `stop_at_values`, nodes that already have a value are included but not walked through.
     """
     order: list[Node] = []
-    seen: set[int] = set()
-    stack: list[tuple[Node, bool]] = [(root, False) for root in roots]
+    seen: set[Node] = set()
+    stack: list[Node | None] = list(roots)
     stack.reverse()
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
-            continue
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if stop_at_values and node.value is not None:
-            order.append(node)
-            continue
-        stack.append((node, True))
-        for operand in reversed(node.inputs):
-            if id(operand) not in seen:
-                stack.append((operand, False))
+        node = stack.pop()
+        if node is None:  # the operands of the node below are done
+            order.append(stack.pop())  # type: ignore[arg-type]
+        elif node not in seen:
+            seen.add(node)
+            if not node.inputs or (stop_at_values and node.value is not None):
+                order.append(node)
+            else:
+                stack += (node, None)
+                for operand in node.inputs[::-1]:
+                    if operand not in seen:
+                        stack.append(operand)
     return order

@@ -9,7 +9,7 @@ from .. import functions as fn
 from ..dtypes import as_dtype, default_float
 from ..errors import DTypeError, ShapeError
 from ..functional._common import fail
-from ..linalg import matmul
+from ..functions.products import matmul
 from ..ops.base import misuse
 from ..sparse import CSR
 from ..tensor import Tensor, flag, hyper

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..dtypes import DType, converted, widened
 from ..errors import ConfigError, DTypeError, ShapeError
-from ..graph.node import Node, describe_line, recorded, user_line
+from ..graph.node import Node, recorded
+from ..lines import describe_line, user_line
 
 REGISTRY: dict[str, type[Primitive]] = {}
 FAMILIES = ("leaf", "elementwise", "movement", "reduction", "contraction", "indexing", "matrix", "random", "control")

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..graph.node import Node
-from .base import JointRules, emit, mode
-from .branch import Branch, Branches, Closed, close
+from .base import emit, mode
+from .branches import Branches, Closed, close
 from .control import replay, results
 from .leaf import placeholder
-from .rules import full, full_like, lead, where
-from .while_loop import along
+from .rules import along, full, full_like, lead, where
 
 Parts = Sequence[Node | None]
 
@@ -136,6 +135,3 @@ def _spread_inline(
     if bound:
         return spread(outputs, bound, size)
     return [lead(node, size) for node in replay(outputs, {})]
-
-
-Branch.rules = JointRules(vjp, jvp, batch)

@@ -1,6 +1,7 @@
-"""Loops in the graph: `Loop`, the region that is repeated, and the primitive `scan`, one result of running it.
+"""Loops in the graph: `Loop`, the region that is repeated, and what loops and choices have in common.
 
-`while_loop` repeats a region as long as a condition holds, `branch` chooses among regions; each has its own file.
+The primitives have their own files: `scan` repeats a region a number of times, `while_loop` as long as a condition
+holds, `branch` chooses among regions.
 
 A loop has several results and a node has one value, so a loop is recorded as sibling nodes: `scan` with the same
 `Loop`, the same operands and another `index`. Transformations treat siblings together (`joint`), and the compiler
@@ -165,82 +166,6 @@ def evaluate_region(order: Iterable[Node], values: dict[Node, np.ndarray]) -> No
             values[node] = joint[key][node.op.index]
         else:
             values[node] = np.asarray(node.op.evaluate(node.dtype, arrays), node.dtype.numpy)
-
-
-class Scan(Primitive):
-    """Result `index` of a loop: its last carries come first, then its stacked outputs.
-
-    Operands are the loop's constants, first carries and stacks (whose axis 0 has the loop's length).
-    """
-
-    name = "scan"
-    family = "control"
-    attributes = ("loop", "index")
-    joint = True
-    shared = False  # `results` keeps the last ones
-
-    @property
-    def joined(self) -> Loop:
-        """What siblings have in common besides their operands."""
-        found: Loop = self.loop
-        return found
-
-    def infer(self, *operands):
-        """A carry's type, or that of a stack of the body's output."""
-        loop = self.loop
-        inputs = loop.inputs
-        if len(operands) != len(inputs):
-            self.reject(f"{len(inputs)} operands are needed, there are {len(operands)}", operands)
-        first_slice = len(inputs) - len(loop.slices)
-        for number, (inner, operand) in enumerate(zip(inputs, operands)):
-            shape = (loop.length, *inner.shape) if number >= first_slice else inner.shape
-            if operand.shape != shape or operand.dtype is not inner.dtype:
-                self.reject(f"operand {number} must be {inner.dtype.name}{list(shape)}", (operand,))
-        result = loop.outputs[self.index]
-        stacked = (loop.length,) if self.index >= len(loop.carries) else ()
-        return (*stacked, *result.shape), result.dtype
-
-    def vjp(self, node, cotangent, needed):
-        """Given by `loop_rules.vjp` for all siblings together."""
-        raise AssertionError("the results of a loop are differentiated together")
-
-    def jvp(self, node, tangents):
-        """Given by `loop_rules.jvp` for all siblings together."""
-        raise AssertionError("the results of a loop are differentiated together")
-
-    def batch(self, inputs, batched, size):
-        """Given by `loop_rules.batch` for all siblings together."""
-        raise AssertionError("the results of a loop are batched together")
-
-    def numpy(self, *arrays):
-        """One iteration after the other."""
-        return self.numpy_all(*arrays)[self.index]
-
-    def numpy_all(self, *arrays) -> list[np.ndarray]:
-        """The values of all siblings."""
-        loop = self.loop
-        count, first = len(loop.constants), len(loop.constants) + len(loop.carries)
-        carries = list(arrays[count:first])
-        stacks = [np.empty((loop.length, *n.shape), n.dtype.numpy) for n in loop.outputs[len(carries) :]]
-        known = dict(zip(loop.constants, arrays[:count]))
-        for step in range(loop.length):
-            at = loop.length - 1 - step if loop.reverse else step
-            values = known | dict(zip(loop.carries, carries))
-            values |= dict(zip(loop.slices, (array[at] for array in arrays[first:])))
-            evaluate_region(loop.order, values)
-            results = [values[node] for node in loop.outputs]
-            carries = results[: len(carries)]
-            for stack, value in zip(stacks, results[len(carries) :]):
-                stack[at] = value
-        return [np.array(c) for c in carries] + stacks
-
-    def cost(self, node):
-        """The body's, as often as it runs; what siblings share is counted once, with the first."""
-        loop = self.loop
-        if self.index:
-            return 0, 0
-        parts = [n.op.cost(n) for n in loop.order if n.op.name not in ("placeholder", "constant")]
-        return loop.length * sum(p[0] for p in parts), loop.length * sum(p[1] for p in parts)
 
 
 _last: OrderedDict[tuple[Any, int], Primitive] = OrderedDict()

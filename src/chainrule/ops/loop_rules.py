@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..graph.node import Node
-from .base import JointRules, mode
-from .control import Closed, Loop, Scan, close, replay, results
+from .base import mode
+from .control import Closed, Loop, close, replay, results
 from .leaf import placeholder
 from .rules import add, full_like, lead, permute, sum_parts, total
 
@@ -375,6 +375,3 @@ def batch(
 def _in(output: Node, index: int, loop: Loop, reached: set[Node]) -> bool:
     """Whether result `index` has the batch axis: an output that does, or the output of a carry that does."""
     return output in reached or (index < len(loop.carries) and loop.carries[index] in reached)
-
-
-Scan.rules = JointRules(vjp, jvp, batch)

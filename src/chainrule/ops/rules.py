@@ -94,6 +94,11 @@ def lead(x: Node, size: int) -> Node:
     return broadcast(x, (size, *x.shape), tuple(range(1, len(x.shape) + 1)))
 
 
+def along(flags: Node, x: Node) -> Node:
+    """`flags`, one for each example, in the shape of `x`, whose first axis counts examples."""
+    return broadcast(flags, x.shape, (0,))
+
+
 def all_lead(inputs: tuple[Node, ...], batched: tuple[bool, ...], size: int) -> tuple[Node, ...]:
     """`inputs`, each with the leading batch axis."""
     return tuple(x if done else lead(x, size) for x, done in zip(inputs, batched))

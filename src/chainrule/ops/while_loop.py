@@ -15,10 +15,11 @@ from ..errors import DifferentiationError
 from ..graph.node import Node
 from . import loop_rules
 from .base import JointRules, emit, message
-from .control import Loop, Scan, close, evaluate_region, replay, results
+from .control import Loop, close, evaluate_region, replay, results
 from .leaf import placeholder
 from .loop_rules import reached_by
-from .rules import broadcast, lead, where
+from .rules import along, lead, where
+from .scan import Scan
 
 Spread = Callable[[Sequence[Node], Mapping[Node, Node], int], list[Node]]
 
@@ -92,11 +93,6 @@ def batch(
     given = (*replay(closed.constants, bound), any_lane, *first[starts:])
     found = results(closed.loop, given, range(1, len(outputs)))
     return [node if inner in wide else lead(node, size) for node, inner in zip(found, loop.carries)]
-
-
-def along(flags: Node, x: Node) -> Node:
-    """`flags`, one for each example, in the shape of `x`, whose first axis counts examples."""
-    return broadcast(flags, x.shape, (0,))
 
 
 WhileLoop.rules = JointRules(vjp, loop_rules.jvp, batch)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.storage import write_atomically
-from ..errors import ConfigError
 from ..explanation.text import count, plural, table
+from ..ops.base import misuse
 from . import recorder
 from .clock import LOG_HEAD, LOG_WORDS
 from .peak import Peak, peak
@@ -40,7 +40,7 @@ class Profile:
 
     def __enter__(self) -> Profile:
         if self._recorder is not None:
-            raise ConfigError("profile: this profile was used already; make another one")
+            raise misuse("profile: this profile was used already; make another one")
         self.peak = peak()
         self._recorder = recorder.start()
         return self
@@ -66,10 +66,10 @@ class Profile:
             ConfigError: another word, or the block has not been left yet.
         """
         if self._events is None:
-            raise ConfigError("profile: there is nothing to show before the block is left")
+            raise misuse("profile: there is nothing to show before the block is left")
         for value, known, what in ((by, GROUPS, "group"), (sort, ORDERS, "order")):
             if value not in known:
-                raise ConfigError(f"profile: there is no {what} {value!r}; there are {', '.join(known)}")
+                raise misuse(f"profile: there is no {what} {value!r}; there are {', '.join(known)}")
         return grouped(self.calls, by, sort)
 
     def text(self, by: str = "kernel", sort: str = "time", limit: int | None = ROWS) -> str:
@@ -137,7 +137,7 @@ class Profile:
         The file is written aside and renamed. Raises RunError if it cannot be written.
         """
         if self._events is None:
-            raise ConfigError("profile: there is nothing to save before the block is left")
+            raise misuse("profile: there is nothing to save before the block is left")
         other = {"summary": self.summary().splitlines()}
         write_atomically(path, json.dumps({"traceEvents": self._events, "displayTimeUnit": "ns", "otherData": other}))
 

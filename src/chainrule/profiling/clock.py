@@ -21,7 +21,7 @@ import numpy as np
 from ..backends.cpu import driver, driver_ir, toolchain
 from ..compiler import cache
 from ..compiler.code import prepare
-from ..errors import ConfigError
+from ..ops.base import misuse
 
 RECORD_WORDS = 16
 LOG_HEAD, LOG_WORDS = 16, 4
@@ -82,7 +82,7 @@ define void @nothing(ptr %ptrs, ptr %args, i64 %lo, i64 %hi) {
 def functions() -> dict[str, int]:
     """Addresses of ``timed`` and of ``nothing``, a kernel that does nothing."""
     if not driver_ir.has_clock(toolchain.host().architecture):
-        raise ConfigError("profile: this processor has no counter that programs can read")
+        raise misuse("profile: this processor has no counter that programs can read")
     prepare()
     entry = hashlib.sha256(_SOURCE.encode()).hexdigest()
     code = cache.read(entry)

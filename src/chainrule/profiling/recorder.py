@@ -18,10 +18,10 @@ from ..backends.cpu import driver
 from ..capture.compiled import Compiled
 from ..compiler.plan import CallPlan, Plan
 from ..compiler.program import Instance, Program, address
-from ..errors import ConfigError
 from ..explanation.facts import calls_of
-from ..graph.node import Node, describe_line
-from ..ops.base import Credit, mode
+from ..graph.node import Node
+from ..lines import describe_line
+from ..ops.base import Credit, misuse, mode
 from ..ops.control import with_bodies
 from .clock import RECORD_WORDS, Clock, functions, new_log
 
@@ -299,7 +299,7 @@ def start() -> Recorder:
     recorder = Recorder()
     with _guard:
         if _open is not None:
-            raise ConfigError("profile: another profile is open; close it first, or read that one")
+            raise misuse("profile: another profile is open; close it first, or read that one")
         _open = recorder
         for owner, name, hook, _ in _HOOKS:
             setattr(owner, name, hook)

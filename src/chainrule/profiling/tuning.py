@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..alignment import aligned_empty
 from ..backends.cpu import toolchain
 from ..compiler import cache
 from ..compiler.kernel import Kernel
 from ..compiler.plan import CallPlan, Plan, RegionPlan
-from ..compiler.program import Program, address, aligned_empty
+from ..compiler.program import Program, address
 from ..compiler.variants import kernel_variants, rebuilt, region_variants, tile_of, walk_regions
 from ..threads import get_num_threads
 from .clock import LOG_HEAD, LOG_WORDS, new_log
