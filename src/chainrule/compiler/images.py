@@ -110,8 +110,12 @@ def minimal(name: str, op: Any, kernel: tuple[int, ...], images: tuple[int, ...]
 
 
 def parts_of(batch: int, elements: int) -> int:
-    """Into how many parts of the batch, as even as they can be, the gradient of a kernel of `elements` is divided."""
-    return max(1, min(MOST_PARTS, MINIMAL_ELEMENTS // elements, batch))
+    """Into how many parts of the batch, as even as they can be, the gradient of a kernel of `elements` is divided.
+
+    A power of two if there are images enough, since threads take whole parts.
+    """
+    parts = 1 << round(math.log2(max(1, MINIMAL_ELEMENTS / elements)))
+    return min(MOST_PARTS, parts, batch)
 
 
 def classes(

@@ -6,8 +6,8 @@ Tiles of 2 by 2 outputs come from tiles d of 4 by 4 inputs: with the kernel g an
 
 where * is the product of elements. Summed over channels (or, for the gradient of a kernel, over tiles) each of the 16
 elements is a matrix product, so that an output costs 4 multiplications a channel instead of 9. The transformations
-are additions and halvings. `images.minimal` tells which convolutions go this way; `backends/cpu/winograd.py` has the
-native code.
+are additions and halvings. `images.minimal` tells which convolutions go this way; `backends/cpu/winograd.py` and
+`winograd_grad.py` have the native code.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, section 4.1; Winograd, "Arithmetic Complexity
 of Computations", 1980.
@@ -28,8 +28,9 @@ from .views import contiguous
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-#: bytes of the transformed tiles of a block, and tiles of one
-BLOCK_BYTES, MOST_TILES = 192 << 10, 32
+#: bytes of the transformed tiles of a block; tiles of one, and those of a gradient, whose sums are read and written for
+#: each block, so that with few channels the nearest cache holds all of it
+BLOCK_BYTES, MOST_TILES, MOST_TERMS = 192 << 10, 8, 12
 
 
 def tiles_of(height: int, width: int) -> int:
@@ -37,15 +38,15 @@ def tiles_of(height: int, width: int) -> int:
     return -(-height // TILE_OUTPUTS) * -(-width // TILE_OUTPUTS)
 
 
-def tiles_at_once(channels: int, outputs: int) -> int:
+def tiles_at_once(channels: int, outputs: int, most: int) -> int:
     """Tiles that are transformed together."""
-    return max(1, min(MOST_TILES, BLOCK_BYTES // (4 * TILE_INPUTS * TILE_INPUTS * (channels + outputs))))
+    return max(1, min(most, BLOCK_BYTES // (4 * TILE_INPUTS * TILE_INPUTS * (channels + outputs))))
 
 
 @lru_cache(maxsize=1024)
 def forward_tiling(registers: int, lanes: int, channels: int, outputs: int, height: int, width: int) -> Tiling:
     """The tiling of a convolution: tiles of a register tile, panels of output channels, tiles of a block."""
-    tiles, vectors, most = tiles_of(height, width), -(-outputs // lanes), tiles_at_once(channels, outputs)
+    tiles, vectors, most = tiles_of(height, width), -(-outputs // lanes), tiles_at_once(channels, outputs, MOST_TILES)
     best: tuple[float, int, tuple[int, ...], int] | None = None
     for wide in WIDTHS:
         if wide > vectors:
@@ -68,7 +69,7 @@ def gradient_tiling(registers: int, lanes: int, channels: int, outputs: int, hei
     """The tiling of the gradient of a kernel: input channels of a register tile, panels of output channels, tiles of a
     block, which are the terms of a chain."""
     vectors = -(-outputs // lanes)
-    block = tiles_at_once(channels, outputs)
+    block = tiles_at_once(channels, outputs, MOST_TERMS)
     best: tuple[float, int, tuple[int, ...]] | None = None
     for wide in WIDTHS:
         if wide > vectors:

@@ -24,7 +24,7 @@ from ..base import Value
 from .bodies import BodyCode, Point
 from .chains import Blocks, Chain
 from .dealt import DealtChains
-from .emit import LINE, Function, Int
+from .emit import Function, Int
 from .emit import llvm_type as element_type
 from .loops import axis_range
 
