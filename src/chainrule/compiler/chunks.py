@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 SERIAL_NS = 5000.0
 #: chunks should take at least this long; how many there may be for each thread, and what claiming one takes
 CHUNK_NS, CHUNKS_PER_THREAD, CLAIM_NS = 2500.0, (4, 6, 8), 300.0
-#: how much longer a thread may take whose core is busy with other things as well
-SLOWER = 1.15
+#: how much longer a thread may take whose core is busy with other things as well, and how often that is so
+SLOWER, DISTURBED = 1.15, 0.25
 #: bytes a nanosecond at which each chunk of a product reads the right operand again
 READ_RATE = 64.0
 #: operations a nanosecond of products, of convolutions by fewer multiplications (those they save counted), of attention
-PRODUCT_RATE, TRANSFORMED_RATE, ATTENTION_RATE = 200.0, 400.0, 75.0
+PRODUCT_RATE, TRANSFORMED_RATE, ATTENTION_RATE = 200.0, 400.0, 100.0
 #: bytes a nanosecond that a walk over its operands moves
 WALK_RATE = 75.0
 #: more chunks must save this share of a region's time
-GAIN = 0.01
+GAIN = 0.003
 #: a chunk of a chain of kernels should touch at most this many bytes between kernels
 CHUNK_BYTES = 192 << 10
 #: and in all, where the kernels only walk over their operands, as many bytes as the nearest cache holds, or so
@@ -110,7 +110,7 @@ def _makespan(tasks: Sequence[Task], costs: Mapping[int, float], claims: Mapping
     `claims`: the price of another chunk.
     """
     total = 0.0
-    for slowness in (1.0, SLOWER):
+    for slowness, share_of_runs in ((1.0, 1 - DISTURBED), (SLOWER, DISTURBED)):
         free = [(0.0, slowness if n == 0 else 1.0) for n in range(threads)]
         for task in tasks:
             whole, rest = divmod(task.extent, task.chunk)
@@ -118,7 +118,7 @@ def _makespan(tasks: Sequence[Task], costs: Mapping[int, float], claims: Mapping
             for rows in (task.chunk,) * whole + (rest,) * (rest > 0):
                 begin, factor = free[0]
                 heapreplace(free, (begin + factor * (rows * row + claim), factor))
-        total += max(free)[0] / 2
+        total += share_of_runs * max(free)[0]
     return total
 
 
@@ -162,7 +162,7 @@ def _element_cost(kernel: Kernel, body: Body) -> float:
     cost = 0.0
     for instruction in body.code:
         if instruction[0] == "random" or (instruction[0] == "op" and instruction[1].name in TRANSCENDENTAL):
-            cost += 0.15
+            cost += 0.2
         elif instruction[0] == "op":
             cost += 0.01
         elif instruction[0] == "take":  # whole rows, or single elements wherever they are
