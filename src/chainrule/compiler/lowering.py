@@ -357,8 +357,8 @@ class Lowering:
         offset, whole = self.views[item].offset, self.views[item].strides
         if item.kind == "concat":
             axis = item.op.axis  # type: ignore[union-attr]
-            for part in item.inputs:
-                if self.views.inside.get(part.index) is not item:
+            for number, part in enumerate(item.inputs):
+                if (item.index, number) not in self.views.placed:
                     self.write(part, part.shape, result, offset, whole)
                 offset += part.shape[axis] * whole[axis]
             return

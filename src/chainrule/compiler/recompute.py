@@ -50,7 +50,24 @@ def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     candidates = {id(item) for item in items if id(item) not in inside and _is_cheap(item, LEAST_BYTES)}
     candidates = _without_exchanges(items, time, candidates)
     items = _with_copies(items, outputs, time, candidates)
-    return _with_copies(items, outputs, time, _from_what_stays(items, time, kept))
+    items = _with_copies(items, outputs, time, _from_what_stays(items, time, kept))
+    return _without_doubles(items, outputs, time)
+
+
+def _without_doubles(items: list[Item], outputs: list[Item], time: dict[int, int]) -> list[Item]:
+    """`items` with one for copies of the same for users that are near one another."""
+    known: dict[tuple, Item] = {}
+    same: dict[int, Item] = {}
+    for item in items:
+        item.inputs = tuple(same.get(id(x), x) for x in item.inputs)
+        if item.late:
+            key = (item.kind, id(item.op), item.shape, *map(id, item.inputs))
+            first = known.get(key)
+            if first is None or time[id(item)] - time[id(first)] > LATE:
+                known[key] = item
+            else:
+                same[id(item)] = first
+    return ordered(items, outputs) if same else items
 
 
 def _with_copies(items: list[Item], outputs: list[Item], time: dict[int, int], candidates: set[int]) -> list[Item]:
