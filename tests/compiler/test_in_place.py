@@ -119,3 +119,56 @@ def test_a_gather_from_the_state_that_it_replaces():
     indices = np.random.default_rng(0).permutation(50)
     step(indices)
     np.testing.assert_array_equal(state.numpy(), table()[indices])
+
+
+def embedding_step(indices_of_the_gradient):
+    """A step that updates a table and a matrix, whose gradient is there before that of the table."""
+    weights, matrix = (cr.asarray(table()), cr.asarray(table(24, 24))), cr.asarray(table(24, 24))
+
+    @cr.compile
+    def step(indices):
+        rows = cr.take(weights[0], indices, axis=0)
+        change = cr.tanh(rows @ matrix)
+        weights[1][...] = weights[1] - cr.matrix_transpose(rows) @ change * 0.1
+        back = cr.tanh(cr.tanh(change @ matrix) @ matrix)
+        gradient = cr.scatter_add(cr.zeros((50, 24)), indices_of_the_gradient(indices), back)
+        weights[0][...] = cr.square(weights[0]) - gradient
+        return change.sum()
+
+    return step, weights
+
+
+@pytest.mark.parametrize("wrong", [[1, 2, 3, 4, 5, 50], [-51, 2, 3, 4, 5, 6]])
+@pytest.mark.parametrize("other", [False, True])
+def test_an_index_that_two_steps_use_changes_nothing(wrong, other):
+    step, weights = embedding_step((lambda indices: indices[::-1] + 1) if other else (lambda indices: indices))
+    with pytest.raises(cr.errors.ChainruleError, match="50"):
+        step(np.array(wrong * 8))
+    if other:  # of which only the rows that are added are out of range
+        with pytest.raises(cr.errors.ChainruleError, match="50"):
+            step(np.array([1, 2, 3, 4, 5, 49] * 8))
+    np.testing.assert_array_equal(weights[0].numpy(), table())
+    np.testing.assert_array_equal(weights[1].numpy(), table(24, 24))
+    step(np.array([1, 2, 3, 4, 5, 48] * 8))
+    assert not np.array_equal(weights[0].numpy(), table()) and not np.array_equal(weights[1].numpy(), table(24, 24))
+
+
+def test_state_does_not_wait_for_rows_whose_indices_a_gather_checks():
+    """Gradients need no memory until the last of them, an embedding's, is there."""
+    cr.manual_seed(0)
+    layers = (layer for _ in range(4) for layer in (cr.nn.Linear(64, 64), cr.nn.BatchNorm1d(64)))
+    model = cr.nn.Sequential(cr.nn.Embedding(50, 64), *layers)
+    optimizer = cr.optim.Adam(model.parameters(), lr=0.01)
+
+    @cr.compile
+    def step(batch):
+        optimizer.zero_grad()
+        cr.square(model(batch)).mean().backward()
+        optimizer.step()
+
+    step(np.arange(512) % 50)
+    plan = step.programs[0].plan
+    labels = [call.label for region in plan.regions for task in region.tasks for call in task.calls]
+    before = labels[: labels.index("scatter_add")]
+    assert sum(label.startswith("bmm") and label.endswith("sub") for label in before) >= 3
+    assert labels.count("copy") < 10  # nor do updates need memory of their own until it is there

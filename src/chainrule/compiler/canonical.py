@@ -60,12 +60,15 @@ class Item:
     every operation on complex numbers.
     """
 
-    __slots__ = ("born", "dtype", "index", "inputs", "kind", "late", "node", "number", "op", "shape", "users", "value")
+    __slots__ = (
+        "born", "dtype", "index", "inputs", "kind", "late", "node", "number", "op", "own", "shape", "users", "value",
+    )  # fmt: skip
 
     def __init__(self, kind: str, op: Primitive | None, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
         self.born: float = next(_births)
         self.kind = kind
         self.late = False  # whether it is a copy that belongs to late users (recompute.py)
+        self.own = False  # whether it is a copy that belongs to one user (at_use.py)
         self.op = op
         self.inputs = inputs
         self.shape = shape

@@ -181,7 +181,7 @@ class Grouping:
             return False
         if not self._is_open(group):
             return False
-        if group.kind == "bmm" and not self._fuse_products:
+        if group.kind == "bmm" and (item.own or not self._fuse_products):
             return False
         last = group.anchor
         if group.kind == "reduce" and last is not None and last.inputs[0].kind == "convolution_weight_grad":
@@ -288,6 +288,8 @@ class Grouping:
         if not self._is_open(feeding):
             return False
         axes = item.op.axes  # type: ignore[union-attr]
+        if all(inner.own for inner in feeding.items):
+            return self._serves_only(feeding, item)
         if axes != tuple(range(len(x.shape) - len(axes), len(x.shape))):
             return False
         if len(axes) < len(x.shape):

@@ -11,6 +11,8 @@ from .kernel import Access, Body, Kernel
 from .lowering import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .lowering import Buffer
     from .schedule import Schedule
 
@@ -59,6 +61,38 @@ def scatter_into_state(
     schedule._predecessors[scatter] |= {fill, *readers}
     schedule._rename(source, target, [scatter, *uses[source.number][1]])
     return True
+
+
+def trust_checked(steps: Sequence[Step]) -> None:
+    """Let rows be added without a check where a gather with the same indices checks them: an embedding's gradient.
+
+    State that is overwritten then need not wait for the last of the gradients.
+    """
+    gathered: set[tuple] = set()
+    for step in steps:
+        kernel = step.kernel
+        for body in (kernel.body, kernel.inner) if kernel is not None else ():
+            for instruction in body.code:
+                if instruction[0] == "take" and body.code[instruction[2]][0] == "load":
+                    assert kernel is not None
+                    access = kernel.accesses[body.code[instruction[2]][1]]
+                    gathered.add((access.buffer, kernel.extra[instruction[3] + 1], *_walked(access, kernel.sizes)))
+    for step in steps:
+        if step.kernel is not None and step.kernel.kind == "scatter":
+            access, size = step.kernel.accesses[1], step.kernel.extra[1]
+            step.checked = (access.buffer, size, *_walked(access, step.kernel.sizes)) in gathered
+
+
+def _walked(access: Access, sizes: Sequence[int]) -> tuple:
+    """Which elements of its buffer an operand reads: the first, then extents and strides of the axes along it."""
+    axes: list[tuple[int, int]] = []
+    for extent, stride in sorted(zip(sizes, access.strides), key=lambda axis: -abs(axis[1])):
+        if not stride or extent == 1:
+            continue
+        if axes and axes[-1][1] == extent * stride:
+            extent *= axes.pop()[0]
+        axes.append((extent, stride))
+    return access.offset, *axes
 
 
 def index_loads(kernel: Kernel) -> list[tuple[int, int]] | None:

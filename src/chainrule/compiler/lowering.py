@@ -9,6 +9,7 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
+from .at_use import compute_at_use
 from .attention import operand_shapes
 from .attention_lowering import lower_attention
 from .blocks import in_blocks
@@ -97,6 +98,8 @@ class Lowering:
         self.baked = baked
         if around is None:  # else whoever gives views and buffers by number has done it before
             graph.relist(recompute_late(graph.items, graph.outputs))
+            if baked:
+                graph.relist(compute_at_use(graph.items, graph.outputs))
         self.views = Views(graph.items, graph.outputs, given)
         self.grouping = Grouping(graph.items, self.views, graph.outputs, fuse_products=baked)
         self.buffers: list[Buffer] = [] if around is None else around.buffers
@@ -354,8 +357,8 @@ class Lowering:
         offset, whole = self.views[item].offset, self.views[item].strides
         if item.kind == "concat":
             axis = item.op.axis  # type: ignore[union-attr]
-            for part in item.inputs:
-                if self.views.inside.get(part.index) is not item:
+            for number, part in enumerate(item.inputs):
+                if (item.index, number) not in self.views.placed:
                     self.write(part, part.shape, result, offset, whole)
                 offset += part.shape[axis] * whole[axis]
             return

@@ -41,7 +41,7 @@ def example_bytes(item: Item) -> int:
 
 def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     """`items`, operands first, with copies of cheap ones in front of their late users."""
-    heavy = list(accumulate(int(item.kind in HEAVY or _reduces(item)) for item in items))
+    heavy = list(accumulate(int(item.kind in HEAVY or is_reduction(item)) for item in items))
     if not items or heavy[-1] <= LATE:
         return items
     time = {id(item): count for item, count in zip(items, heavy)}
@@ -50,7 +50,24 @@ def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     candidates = {id(item) for item in items if id(item) not in inside and _is_cheap(item, LEAST_BYTES)}
     candidates = _without_exchanges(items, time, candidates)
     items = _with_copies(items, outputs, time, candidates)
-    return _with_copies(items, outputs, time, _from_what_stays(items, time, kept))
+    items = _with_copies(items, outputs, time, _from_what_stays(items, time, kept))
+    return _without_doubles(items, outputs, time)
+
+
+def _without_doubles(items: list[Item], outputs: list[Item], time: dict[int, int]) -> list[Item]:
+    """`items` with one for copies of the same for users that are near one another."""
+    known: dict[tuple, Item] = {}
+    same: dict[int, Item] = {}
+    for item in items:
+        item.inputs = tuple(same.get(id(x), x) for x in item.inputs)
+        if item.late:
+            key = (item.kind, id(item.op), item.shape, *map(id, item.inputs))
+            first = known.get(key)
+            if first is None or time[id(item)] - time[id(first)] > LATE:
+                known[key] = item
+            else:
+                same[id(item)] = first
+    return ordered(items, outputs) if same else items
 
 
 def _with_copies(items: list[Item], outputs: list[Item], time: dict[int, int], candidates: set[int]) -> list[Item]:
@@ -69,7 +86,7 @@ def _with_copies(items: list[Item], outputs: list[Item], time: dict[int, int], c
                     users.append(copy)
                 time[id(copy)] = time[id(user)]  # that of the first user, which comes last here
                 user.inputs = tuple(copy if x is operand else x for x in user.inputs)
-    return _ordered(items, outputs) if copies else items
+    return ordered(items, outputs) if copies else items
 
 
 def _without_exchanges(items: list[Item], time: dict[int, int], candidates: set[int]) -> set[int]:
@@ -81,7 +98,7 @@ def _without_exchanges(items: list[Item], time: dict[int, int], candidates: set[
         until[id(item)] = when = last.get(id(item), 0) if item.kind != "leaf" else time[id(items[-1])]
         if id(item) not in candidates:
             continue
-        large = [x for x in map(_shown, item.inputs) if _stored_bytes(x) * 8 > example_bytes(item)]
+        large = [x for x in map(shown, item.inputs) if stored_bytes(x) * 8 > example_bytes(item)]
         free = min((until[id(x)] for x in large), default=when)
         if free >= when or item.kind not in TRANSCENDENTAL:
             found.add(id(item))
@@ -129,7 +146,7 @@ def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) ->
     stack = [item]
     while stack:
         x = stack.pop()
-        if id(x) in seen or (x is not item and _stored_bytes(x) <= least):
+        if id(x) in seen or (x is not item and stored_bytes(x) <= least):
             continue
         seen.add(id(x))
         stays = x.kind == "leaf" or (x is not item and x.kind not in MOVEMENTS and last.get(id(x), 0) >= wanted)
@@ -142,7 +159,8 @@ def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) ->
     return chain
 
 
-def _reduces(item: Item) -> bool:
+def is_reduction(item: Item) -> bool:
+    """Whether an item reduces its operand."""
     return item.op is not None and item.op.family == "reduction"
 
 
@@ -151,19 +169,19 @@ def _is_cheap(item: Item, least: int) -> bool:
     size = example_bytes(item)
     if item.kind not in CHEAP or item.op is None or size < least:
         return False
-    return sum(_stored_bytes(operand) * 8 > size for operand in item.inputs) <= 1
+    return sum(stored_bytes(operand) * 8 > size for operand in item.inputs) <= 1
 
 
-def _shown(item: Item) -> Item:
+def shown(item: Item) -> Item:
     """What an operand shows a view of."""
     while item.kind in MOVEMENTS:
         item = item.inputs[0]
     return item
 
 
-def _stored_bytes(item: Item) -> int:
+def stored_bytes(item: Item) -> int:
     """Bytes of what an operand shows a view of."""
-    item = _shown(item)
+    item = shown(item)
     if item.kind in ("full", "scalar", "iota"):
         return 0
     return example_bytes(item)
@@ -174,12 +192,12 @@ def _needed_in_memory(items: list[Item]) -> set[int]:
     return {
         id(operand)
         for user in items
-        if user.op is None or not (user.op.family == "elementwise" or _reduces(user))
+        if user.op is None or not (user.op.family == "elementwise" or is_reduction(user))
         for operand in user.inputs
     }
 
 
-def _ordered(items: list[Item], outputs: list[Item]) -> list[Item]:
+def ordered(items: list[Item], outputs: list[Item]) -> list[Item]:
     """What `outputs` need, in the order of `items`, each after its operands: a copy right before its first user."""
     result: list[Item] = []
     done: set[int] = set()

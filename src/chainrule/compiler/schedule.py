@@ -16,7 +16,7 @@ from .ahead import fetch_ahead
 from .arena import plan_arena
 from .attention import KINDS
 from .chunks import chain_bytes, rows_at_once, share
-from .in_place import check_before, index_loads, scatter_into_state
+from .in_place import check_before, index_loads, scatter_into_state, trust_checked
 from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
 from .sharing import replaced_by_results
@@ -57,6 +57,7 @@ class Schedule:
         self._predecessors = self._hazards()
         #: for each step, the steps that must be over, on every thread, before it begins
         self._barriers: list[set[int]] = [set() for _ in self.steps]
+        trust_checked(self.steps)
         self._hold_back()
         self._take_over(in_place)
         self._guard_state()

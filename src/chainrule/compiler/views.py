@@ -16,6 +16,7 @@ import operator
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
+from .attention import KINDS as ATTENTION
 from .canonical import MOVEMENTS, UNBUFFERED, WHOLE, Item
 from .strides import contiguous, reshape_strides
 
@@ -80,6 +81,7 @@ class Views:
         self._free: set[int] = set()  # items computed from numbers and counts alone, which say nothing about an order
         #: items that are stored inside the concatenation that they are a part of, or as a result that is a view of them
         self.inside: dict[int, Item] = {}
+        self.placed: set[tuple[int, int]] = set()  # concatenations and numbers of parts that are stored inside them
         places = self._parts(items)
         self._results = self._turned(outputs) if given is None else {}
         for item in items:
@@ -126,7 +128,7 @@ class Views:
         return found
 
     def _parts(self, items: list[Item]) -> dict[int, View]:
-        """Where elementwise results lie that are parts of one concatenation: in its buffer, without copying.
+        """Where results of elementwise operations and of attention that are parts of one concatenation lie: in it.
 
         Not in graphs with images, whose concatenations take the order of axes of their parts.
         """
@@ -137,12 +139,15 @@ class Views:
             if item.kind != "concat" or item.index in self._padding:
                 continue
             axis, strides, offset = item.op.axis, contiguous(item.shape), 0  # type: ignore[union-attr]
-            for part in item.inputs:
-                elementwise = part.op is not None and part.op.family == "elementwise"
-                taken = part.index in found or part.index in self._fixed or part.index in self._padding
-                if elementwise and not taken and item.inputs.count(part) == 1:
-                    found[part.index] = View(part, offset, strides)
-                    self.inside[part.index] = item
+            for number, part in enumerate(item.inputs):
+                x, inner = _unwrapped(part, strides)
+                placed = x.op is not None and x.op.family == "elementwise"
+                placed |= x.kind == "part" and x.inputs[0].kind in ATTENTION
+                taken = x.index in found or x.index in self._fixed or x.index in self._padding
+                if placed and not taken:
+                    found[x.index] = View(x, offset, inner)
+                    self.inside[x.index] = item
+                    self.placed.add((item.index, number))
                     self._fixed.add(item.index)  # in row-major order
                 offset += part.shape[axis] * strides[axis]
         return found
@@ -224,6 +229,18 @@ class Views:
         if not informed:
             self._free.add(item.index)
         return repeated
+
+
+def _unwrapped(part: Item, strides: tuple[int, ...]) -> tuple[Item, tuple[int, ...]]:
+    """What a part shows with other axes of extent 1, and its strides for these of the part."""
+    if part.kind != "reshape":
+        return part, strides
+    x = part.inputs[0]
+    longer = [axis for axis, extent in enumerate(part.shape) if extent != 1]
+    if [extent for extent in x.shape if extent != 1] != [part.shape[axis] for axis in longer]:
+        return part, strides
+    left = iter(longer)
+    return x, tuple(strides[next(left)] if extent != 1 else 0 for extent in x.shape)
 
 
 def _in_memory(strides: list[int], still: list[bool]) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
 ROWS_AHEAD = 8
 #: blocks of one sum that are walked at once, and instructions of an element up to which that pays
 BLOCKS, LIGHT = 4, 4
+#: instructions of an element of which several chains are walked at once
+FEW = 6
 #: vectors of a row that are written out one by one
 SHORT_ROW = 16
 #: vectors of elementary functions that 32 registers hold side by side, their constants included
@@ -469,7 +471,8 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
     axis = kernel.vector
     begin, end = axis_range(f, axis)
     _, _, lanes, short, _ = kernel.static  # the processor runs short chains side by side by itself
-    plain = len(kernel.inner.code) == 1 and kernel.static[0] not in ("argmax", "argmin") and lanes == 1 and not short
+    few = len(kernel.inner.code) <= FEW and not any(i[0] == "take" for i in kernel.inner.code)
+    plain = few and kernel.static[0] not in ("argmax", "argmin") and lanes == 1 and not short
     several = TOGETHER.get(f.target.vector_bits, (4,)) if kernel.baked and plain else ()
 
     def at(start: Int, count: int, mask_count: Int | None = None) -> None:

@@ -1,0 +1,143 @@
+"""What is computed where it is used: cheap values of a product's result that reductions, or kernels behind them, read.
+
+An elementwise operation joins the epilogue of the product whose result it reads. Its result then has to be stored if
+something else needs it, and the epilogue of a layer normalisation's backward pass would store four arrays where one,
+the product itself, says it all. Each such user gets a copy of its own instead, with the same bits.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from ..ops.base import primitive
+from .canonical import MOVEMENTS, Item
+from .kernel import TRANSCENDENTAL
+from .recompute import CHEAP, HEAVY, LATE, LEAST_BYTES, example_bytes, is_reduction, ordered, shown, stored_bytes
+
+#: operations that a copy may take, and large operands that it may read
+MOST_OPERATIONS, MOST_READ = 4, 3
+#: results of an epilogue that others read, from which on it pays to store the product itself for them all
+MANY = 3
+
+
+def compute_at_use(items: list[Item], outputs: list[Item]) -> list[Item]:
+    """`items`, operands first, with copies of what products' epilogues would store for others."""
+    if not any(item.kind == "bmm" for item in items):
+        return items
+    search = _Search(items, outputs)
+    wanted: dict[int, list[tuple[Item, list[Item]]]] = {}  # by product: what is stored of it, and how it is computed
+    for item in items:
+        if search.leaves_epilogue(item):
+            found = search.chain(item)
+            if found is not None:
+                wanted.setdefault(id(found[0]), []).append((item, found[1]))
+    changed = False
+    for product, results in wanted.items():
+        if product in search.stored or len(results) >= MANY:
+            changed = True
+            for item, chain in results:
+                for view, reader in search.outside(item):
+                    copy = _copied(chain, view.shape)
+                    reader.inputs = tuple(copy if x is view else x for x in reader.inputs)
+    return ordered(items, outputs) if changed else items
+
+
+class _Search:
+    """What is read from memory by whom."""
+
+    def __init__(self, items: list[Item], outputs: list[Item]):
+        heavy = accumulate(int(item.kind in HEAVY or is_reduction(item)) for item in items)
+        self.time = {id(item): count for item, count in zip(items, heavy)}
+        self.users: dict[int, list[Item]] = {id(item): [] for item in items}
+        self.needed = {id(shown(item)) for item in outputs} | {id(item) for item in outputs}
+        self.stored = set(self.needed)  # with products that are reduced
+        for user in items:
+            for operand in user.inputs:
+                self.users[id(operand)].append(user)
+                if user.kind not in MOVEMENTS and not _is_elementwise(user):
+                    self.stored.add(id(shown(operand)))
+                    if not is_reduction(user):
+                        self.needed.add(id(shown(operand)))
+
+    def outside(self, item: Item) -> list[tuple[Item, Item]]:
+        """The readers of an item that are not in the epilogue that computes it, each with the view that it reads."""
+        found = []
+        for user in self.users[id(item)]:
+            if is_reduction(user):
+                found.append((item, user))
+            elif user.kind == "reshape":
+                found += [(user, reader) for reader in self.users[id(user)]]
+        return found
+
+    def leaves_epilogue(self, item: Item) -> bool:
+        """Whether an item is stored for nothing but reductions and elementwise operations in another shape."""
+        if not _is_simple(item) or id(item) in self.needed or example_bytes(item) < LEAST_BYTES:
+            return False
+        readers = self.outside(item)
+        alike = all(view.shape[-1:] == item.shape[-1:] for view, _ in readers)
+        return bool(readers) and alike and all(is_reduction(user) or _is_elementwise(user) for _, user in readers)
+
+    def chain(self, item: Item) -> tuple[Item, list[Item]] | None:
+        """A product, and the few cheap items that lead from it and from what lies in memory to `item`, operands first.
+
+        None if that is not how it is computed.
+        """
+        large = example_bytes(item) // 8
+        inside: dict[int, Item] = {}
+        read: dict[int, Item] = {}
+        stack = [item]
+        while stack:
+            x = stack.pop()
+            if id(x) in inside:
+                continue
+            inside[id(x)] = x
+            if len(inside) > MOST_OPERATIONS:
+                return None
+            for operand in x.inputs:
+                source = operand.inputs[0] if operand.kind == "reshape" else operand
+                if stored_bytes(operand) <= large:
+                    continue
+                late = self.time[id(item)] - self.time[id(shown(operand))] > LATE
+                if source.kind in ("bmm", "leaf") or late or id(shown(operand)) in self.needed:
+                    read[id(shown(operand))] = shown(operand)
+                elif _is_simple(source):
+                    stack.append(source)
+                else:
+                    return None
+        products = [x for x in read.values() if x.kind == "bmm" and self.time[id(item)] - self.time[id(x)] <= LATE]
+        if len(products) != 1 or len(read) > MOST_READ:
+            return None
+        return products[0], sorted(inside.values(), key=lambda x: x.index)
+
+
+def _is_elementwise(item: Item) -> bool:
+    return item.op is not None and item.op.family == "elementwise"
+
+
+def _is_simple(item: Item) -> bool:
+    return item.kind in CHEAP and item.kind not in TRANSCENDENTAL and _is_elementwise(item)
+
+
+def _copied(chain: list[Item], shape: tuple[int, ...]) -> Item:
+    """A copy of the last item, and of those before it, in another shape."""
+    copies: dict[int, Item] = {}
+
+    def shaped(x: Item) -> Item:
+        source = x.inputs[0] if x.kind == "reshape" else x
+        if id(source) in copies:
+            return copies[id(source)]
+        if x.shape == shape or source.shape == shape:
+            return x if x.shape == shape else source
+        if x.kind in ("full", "scalar"):
+            same = Item(x.kind, None, (), shape, x.dtype)
+            same.value, same.number, same.node = x.value, x.number, x.node
+            return same
+        view = Item("reshape", primitive("reshape", (shape,)), (x,), shape, x.dtype)
+        view.node = x.node
+        return view
+
+    for item in chain:
+        copy = Item(item.kind, item.op, tuple(map(shaped, item.inputs)), shape, item.dtype)
+        copy.node, copy.value, copy.own = item.node, item.value, True
+        copies[id(item)] = copy
+    return copies[id(chain[-1])]
