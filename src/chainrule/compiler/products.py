@@ -122,6 +122,13 @@ def lower_generic_product(lowering: Lowering, group: Group) -> None:
     lowering.add(kernel, item.shape[0] if item.shape[0] > 1 else 0, "bmm")
 
 
+def _at_once(itemsize: int, lanes: int, k: int) -> int:
+    """Elements that a copy loads of each contiguous column at once; 0: an element of every column."""
+    wide = lanes * itemsize == 64 and k * itemsize >= 32
+    together = (32 if wide else 16) // itemsize
+    return together if lanes > 1 and k >= together else 0
+
+
 def pack_operand(
     lowering: Lowering, dtype: DType, source: int, offset: int, lead, strides, k: int, n: int, lanes: int, shape
 ) -> int:
@@ -138,7 +145,7 @@ def pack_operand(
         Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
     ]
     # Transposing blocks of registers is slow to compile: one function for operands of all shapes.
-    static = (bool(outer), lanes, b_k == 1 and k > 1)
+    static = (bool(outer), lanes, _at_once(dtype.itemsize, lanes, k) if b_k == 1 else 0)
     sizes = (*outer, vectors, k)
     kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=False)
     lowering.add(kernel, 0, "pack")

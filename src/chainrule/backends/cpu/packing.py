@@ -18,14 +18,14 @@ def emit_pack(f: Function) -> None:
     """Copy b[(batch,) k, n] into the layout [vector of n][k][lane]; lanes beyond n hold anything.
 
     Accesses: 0 the operand with strides (batch,) vectors (= lanes * stride of n), k, n; 1 the copy.
-    Sizes are (batch,) vectors, k. ``static = (batched, lanes, whether k is contiguous and goes by blocks)``;
-    ``extra = (K, N)``.
+    Sizes are (batch,) vectors, k. ``static = (batched, lanes, elements of a contiguous column that are
+    loaded at once, at most K, or 0)``; ``extra = (K, N)``.
     """
     kernel = f.kernel
-    batched, lanes, unit = kernel.static
+    batched, lanes, together = kernel.static
     axis_v = 1 if batched else 0
     dtype = kernel.accesses[0].dtype
-    pack = _pack_columns if unit and lanes > 1 else _pack_rows
+    pack = _pack_columns if together else _pack_rows
 
     def vectors(source: str, result: str, begin: Int, end: Int) -> None:
         if f.stride(0, axis_v + 2) == 1:
@@ -84,23 +84,19 @@ def _pack_rows(f: Function, source: str, result: str, count: Int, lanes: int, ax
 def _pack_columns(f: Function, source: str, result: str, count: Int, lanes: int, axis_v: int) -> None:
     """A vector of columns that are contiguous along k, a few k at a time; the last ones end with k.
 
-    As many k as 16 bytes hold are loaded of every column; the pieces are put side by side in vectors and transposed
-    within each 16 bytes, which is as fast as whole square blocks of shuffles, and compiles in half the time.
+    As many k as 16 or 32 bytes hold are loaded of every column; the pieces are put side by side in vectors and
+    transposed within each 16 bytes, which is as fast as whole square blocks of shuffles, and compiles in half the time.
     """
-    dtype = f.kernel.accesses[0].dtype
-    together = PIECE // dtype.itemsize
+    dtype, together = f.kernel.accesses[0].dtype, f.kernel.static[2]
     length, stride_n = f.extra(0), f.stride(0, axis_v + 2)
     edge = f.sub(count, 1)
     columns = [f.advance(source, dtype, f.mul(f.minimum(n, edge), stride_n)) for n in range(lanes)]
     last = f.sub(length, together)
-    enough = f.let(f"icmp sge i64 {last}, 0")
-    with f.when(enough), f.loop(0, length, together) as loop:
+    with f.loop(0, length, together) as loop:
         start = f.minimum(loop.index, last)
         place = f.advance(result, dtype, f.mul(start, lanes))
         for k, vector in enumerate(load_columns(f, [f.advance(c, dtype, start) for c in columns], dtype, together)):
             f.store(vector, f.advance(place, dtype, k * lanes), 1, lanes)
-    with f.when(f.let(f"xor i1 {enough}, true")):
-        _pack_rows(f, source, result, count, lanes, axis_v)
 
 
 def load_columns(f: Function, columns: list[str], dtype: DType, size: int) -> list[Value]:
@@ -109,6 +105,8 @@ def load_columns(f: Function, columns: list[str], dtype: DType, size: int) -> li
     What is loaded of a column is loaded at once: columns that lie a power of two apart drive one another out of caches.
     """
     element, together = element_type(dtype), PIECE // dtype.itemsize
+    if len(columns) == 4 * together and size % (2 * together) == 0:
+        return _load_wide(f, columns, dtype, size)
     parts: list[list[str]] = [[] for _ in range(0, size, together)]
     for n in range(together):
         for number, part in enumerate(parts):
@@ -116,6 +114,35 @@ def load_columns(f: Function, columns: list[str], dtype: DType, size: int) -> li
             part.append(_joined(f, [f.load_raw(place, dtype, together) for place in places], element, together))
     rows = [row for part in parts for row in _transposed(f, part, element, len(columns))]
     return [Value(row, dtype) for row in rows]
+
+
+def _load_wide(f: Function, columns: list[str], dtype: DType, size: int) -> list[Value]:
+    """The same where a vector is 64 bytes: by pieces of 32 bytes, half as many loads as of 16 and fewer shuffles.
+
+    Each 16 bytes are transposed where they are; the two columns of a vector are chosen so that what lies in 16 bytes
+    then goes to its place by one shuffle of them.
+    """
+    element, together = element_type(dtype), PIECE // dtype.itemsize
+    starts = range(0, size, 2 * together)
+    halves: list[list[list[str]]] = []
+    for first in (0, 2 * together):
+        joined: list[list[str]] = [[] for _ in starts]
+        for n in range(first, first + together):
+            for rows, start in zip(joined, starts):
+                places = [f.advance(columns[column], dtype, start) for column in (n, n + together)]
+                pieces = [f.load_raw(place, dtype, 2 * together) for place in places]
+                rows.append(_joined(f, pieces, element, 2 * together))
+        halves.append([_transposed(f, rows, element, len(columns)) for rows in joined])
+    result = []
+    kind = f"<{len(columns)} x {element}>"
+    for low, high in zip(*halves):
+        for side in range(2):
+            places = [n * together + e for n in (side, 2 + side, 4 + side, 6 + side) for e in range(together)]
+            order = ", ".join(f"i32 {place}" for place in places)
+            for one, other in zip(low, high):
+                row = f.let(f"shufflevector {kind} {one}, {kind} {other}, <{len(columns)} x i32> <{order}>")
+                result.append(Value(row, dtype))
+    return result
 
 
 def _joined(f: Function, pieces: list[str], element: str, size: int) -> str:
