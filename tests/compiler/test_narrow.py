@@ -9,6 +9,7 @@ from chainrule import runtime
 from chainrule.backends import interpreter
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler.kernel import Kernel
 from chainrule.compiler.plan import make_plan
 from chainrule.graph.node import Node, topological
 from chainrule.ops.base import emit
@@ -23,8 +24,12 @@ def run(outputs: list[Node]) -> list[np.ndarray]:
     return [a.copy() for a in runtime.compile_nodes(order, outputs, True).run(leaves, scalars)]
 
 
+def kernels(outputs: list[Node]) -> list[Kernel]:
+    return make_plan(topological(outputs), outputs, CpuTiles(toolchain.host()), 1).kernels
+
+
 def labels(outputs: list[Node]) -> list[str]:
-    return [kernel.label for kernel in make_plan(topological(outputs), outputs, CpuTiles(toolchain.host()), 1).kernels]
+    return [kernel.label for kernel in kernels(outputs)]
 
 
 def operands(n: int, inputs: int, outputs: int, spatial: tuple, kernel: tuple, dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -81,3 +86,16 @@ def test_bits_are_those_of_vectors_of_channels() -> None:
     last = emit("permute", constant(x[1:].transpose(LAST).copy()), attributes=(SECOND,))
     for a, b in zip(every, run(convolved(last, constant(w[5:7]), 1, 1, 1))):
         np.testing.assert_array_equal(a[1:, 5:7], b)
+
+
+def test_they_are_taken_where_the_result_is_wanted_with_its_channels_second() -> None:
+    x, w = operands(4, 1, 32, (28, 28), (3, 3), np.float32)
+    form = ((1, 1), (1, 1), (1, 1), (1, 1), 1)
+    plain = emit("convolution", constant(x), constant(w), attributes=form)
+    last = emit("permute", plain, attributes=(LAST,))
+    for outputs, vectors in (([plain], 28), ([last], 32)):
+        assert not {"channels second", "channels last"} & set(labels(outputs))  # nothing is turned
+        assert [k.sizes[-1] for k in kernels(outputs) if k.kind == "contract"] == [vectors]
+    got, turned, want = run([plain])[0], run([last])[0], interpreter.run([plain])[0]
+    assert got.tobytes() == turned.transpose(SECOND).tobytes()  # vectors of positions or of channels: the same bits
+    np.testing.assert_allclose(got, want, rtol=0, atol=3e-5 * np.abs(want).max())

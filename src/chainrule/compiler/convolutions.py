@@ -47,7 +47,7 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
         (_minimal_weight_grad if few else _weight_grad)(lowering, group, item)
         return
     few = minimal(item.kind, item.op, shape, item.shape, item.inputs[0].dtype)
-    if not few and along_rows(lowering, item):
+    if not few and along_rows(lowering, group):
         with turned(lowering, group, -1):
             _nest(lowering, group, item, *rows_nest(lowering, item), packed=False)
         return

@@ -1,6 +1,7 @@
-"""Convolutions with few results at each position: vectors of positions along the last axis instead of channels.
+"""Convolutions with vectors of positions along the last axis instead of channels.
 
-The operand is copied with its channels second first, the weights are broadcast, and the result is turned back.
+That is for few results at each position, and for images that are wanted with their channels second anyway: operands and
+results that lie otherwise are copied, and the weights are broadcast.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .canonical import Item
+from .grouping import Group
 from .images import classes
 from .kernel import Tiling
 from .tiling import split_panels
@@ -19,12 +21,15 @@ from .windows import Operand, Space
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-#: cycles for an element of a copy that changes the order of axes, and sums of a tile with many registers
-COPY, SUMS = 0.5, 24
+#: cycles for an element of a copy that changes the order of axes; channels from which on reading their rows side by
+#: side takes as long as that; sums of a tile with many registers
+COPY, STREAMS, SUMS = 0.5, 64, 24
 
 
-def along_rows(lowering: Lowering, item: Item) -> bool:
+def along_rows(lowering: Lowering, group: Group) -> bool:
     """Whether a convolution or its input's gradient should have vectors of positions: by estimated cycles."""
+    item = group.anchor
+    assert item is not None
     x, w = item.inputs
     op: Any = item.op
     if op.groups > 1 or x.dtype.is_half or any(s > 1 for s in op.strides):
@@ -35,7 +40,12 @@ def along_rows(lowering: Lowering, item: Item) -> bool:
     positions = item.shape[0] * math.prod(item.shape[2:-1])
     channels = positions * row * -(-outputs // lanes) * terms / 2
     rows = positions * outputs * -(-row // lanes) * terms / 2
-    return rows + COPY * (math.prod(x.shape) + math.prod(item.shape)) < channels
+    stored = [i for i in (item, *group.items) if i.index in lowering.stored]
+    channels += COPY * sum(math.prod(i.shape) for i in stored if lowering.views[i].strides[1] != 1)
+    rows += COPY * sum(math.prod(i.shape) for i in stored if lowering.views[i].strides[-1] != 1)
+    if lowering.views[x].strides[-1] != 1 or x.shape[1] > STREAMS:
+        rows += COPY * math.prod(x.shape)
+    return rows < channels
 
 
 def rows_nest(lowering: Lowering, item: Item) -> tuple[Space, Operand, Operand]:
@@ -45,17 +55,17 @@ def rows_nest(lowering: Lowering, item: Item) -> tuple[Space, Operand, Operand]:
     rank = len(w.shape) - 2
     view = lowering.views[w]
     places = view.strides[2:]
-    image, strides = channels_second(lowering, x)
+    image, here, strides = channels_second(lowering, x)
     spatial = strides[2:]
     if item.kind == "convolution":
-        outputs, summed, shift, here = view.strides[0], view.strides[1], view.offset, 0
+        outputs, summed, shift = view.strides[0], view.strides[1], view.offset
         walked, moves = list(places), [d * s for d, s in zip(op.dilations, spatial)]
     else:
         outputs, summed = view.strides[1], view.strides[0]
         chosen = [classes(1, op.low[n], op.dilations[n], w.shape[2 + n], item.shape[2 + n])[0] for n in range(rank)]
         _, _, starts, steps, _, meets, along = map(list, zip(*chosen))
         shift = view.offset + sum(k * s for k, s in zip(starts, places))
-        here = sum((m + z) * s for m, z, s in zip(meets, item.value, spatial))
+        here += sum((m + z) * s for m, z, s in zip(meets, item.value, spatial))
         walked, moves = [step * s for step, s in zip(steps, places)], [m * s for m, s in zip(along, spatial)]
     extents = [item.shape[0], *item.shape[1:]]
     channels = x.shape[1]
@@ -65,15 +75,18 @@ def rows_nest(lowering: Lowering, item: Item) -> tuple[Space, Operand, Operand]:
     return space, a, b
 
 
-def channels_second(lowering: Lowering, x: Item) -> tuple[int, tuple[int, ...]]:
-    """Buffer and strides of an image whose rows lie side by side: a copy."""
+def channels_second(lowering: Lowering, x: Item) -> tuple[int, int, tuple[int, ...]]:
+    """Buffer, offset and strides of an image whose rows lie side by side: a copy if they do not."""
+    view = lowering.views[x]
+    if view.strides[-1] == 1:
+        return lowering.buffer(view.base).number, view.offset, view.strides
     key = ("channels second", x.index)
     strides = contiguous(x.shape)
     if key not in lowering.packed:
         buffer = lowering.new_buffer("arena", x.dtype, x.shape)
         lowering.packed[key] = buffer.number
         lowering.write(x, x.shape, buffer, 0, strides, label="channels second")
-    return lowering.packed[key], strides
+    return lowering.packed[key], 0, strides
 
 
 def rows_tiling(registers: int, lanes: int, space: Space) -> Tiling:
