@@ -9,6 +9,7 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
+from .across import recompute_across
 from .attention import operand_shapes
 from .attention_lowering import lower_attention
 from .blocks import in_blocks
@@ -96,7 +97,8 @@ class Lowering:
         self.tiles = tiles
         self.baked = baked
         if around is None:  # else whoever gives views and buffers by number has done it before
-            graph.relist(recompute_late(graph.items, graph.outputs))
+            items = recompute_across(recompute_late(graph.items, graph.outputs), graph.outputs)
+            graph.relist(items)
         self.views = Views(graph.items, graph.outputs, given)
         self.grouping = Grouping(graph.items, self.views, graph.outputs, fuse_products=baked)
         self.buffers: list[Buffer] = [] if around is None else around.buffers

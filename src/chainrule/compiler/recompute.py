@@ -41,7 +41,7 @@ def example_bytes(item: Item) -> int:
 
 def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     """`items`, operands first, with copies of cheap ones in front of their late users."""
-    heavy = list(accumulate(int(item.kind in HEAVY or _reduces(item)) for item in items))
+    heavy = list(accumulate(int(item.kind in HEAVY or reduces(item)) for item in items))
     if not items or heavy[-1] <= LATE:
         return items
     time = {id(item): count for item, count in zip(items, heavy)}
@@ -69,7 +69,7 @@ def _with_copies(items: list[Item], outputs: list[Item], time: dict[int, int], c
                     users.append(copy)
                 time[id(copy)] = time[id(user)]  # that of the first user, which comes last here
                 user.inputs = tuple(copy if x is operand else x for x in user.inputs)
-    return _ordered(items, outputs) if copies else items
+    return ordered(items, outputs) if copies else items
 
 
 def _without_exchanges(items: list[Item], time: dict[int, int], candidates: set[int]) -> set[int]:
@@ -81,7 +81,7 @@ def _without_exchanges(items: list[Item], time: dict[int, int], candidates: set[
         until[id(item)] = when = last.get(id(item), 0) if item.kind != "leaf" else time[id(items[-1])]
         if id(item) not in candidates:
             continue
-        large = [x for x in map(_shown, item.inputs) if _stored_bytes(x) * 8 > example_bytes(item)]
+        large = [x for x in map(shown, item.inputs) if stored_bytes(x) * 8 > example_bytes(item)]
         free = min((until[id(x)] for x in large), default=when)
         if free >= when or item.kind not in TRANSCENDENTAL:
             found.add(id(item))
@@ -129,7 +129,7 @@ def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) ->
     stack = [item]
     while stack:
         x = stack.pop()
-        if id(x) in seen or (x is not item and _stored_bytes(x) <= least):
+        if id(x) in seen or (x is not item and stored_bytes(x) <= least):
             continue
         seen.add(id(x))
         stays = x.kind == "leaf" or (x is not item and x.kind not in MOVEMENTS and last.get(id(x), 0) >= wanted)
@@ -142,7 +142,7 @@ def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) ->
     return chain
 
 
-def _reduces(item: Item) -> bool:
+def reduces(item: Item) -> bool:
     return item.op is not None and item.op.family == "reduction"
 
 
@@ -151,19 +151,19 @@ def _is_cheap(item: Item, least: int) -> bool:
     size = example_bytes(item)
     if item.kind not in CHEAP or item.op is None or size < least:
         return False
-    return sum(_stored_bytes(operand) * 8 > size for operand in item.inputs) <= 1
+    return sum(stored_bytes(operand) * 8 > size for operand in item.inputs) <= 1
 
 
-def _shown(item: Item) -> Item:
+def shown(item: Item) -> Item:
     """What an operand shows a view of."""
     while item.kind in MOVEMENTS:
         item = item.inputs[0]
     return item
 
 
-def _stored_bytes(item: Item) -> int:
+def stored_bytes(item: Item) -> int:
     """Bytes of what an operand shows a view of."""
-    item = _shown(item)
+    item = shown(item)
     if item.kind in ("full", "scalar", "iota"):
         return 0
     return example_bytes(item)
@@ -174,12 +174,12 @@ def _needed_in_memory(items: list[Item]) -> set[int]:
     return {
         id(operand)
         for user in items
-        if user.op is None or not (user.op.family == "elementwise" or _reduces(user))
+        if user.op is None or not (user.op.family == "elementwise" or reduces(user))
         for operand in user.inputs
     }
 
 
-def _ordered(items: list[Item], outputs: list[Item]) -> list[Item]:
+def ordered(items: list[Item], outputs: list[Item]) -> list[Item]:
     """What `outputs` need, in the order of `items`, each after its operands: a copy right before its first user."""
     result: list[Item] = []
     done: set[int] = set()
