@@ -123,8 +123,8 @@ def test_several_rows_with_what_goes_in_and_what_follows(rows):
     np.testing.assert_array_equal(got[-1:], alone)
 
 
-def test_the_next_rows_are_fetched_where_elementary_functions_are_computed():
-    """By the pass of a softmax that computes them, and by no pass of a layer norm."""
+def test_the_next_rows_are_fetched_by_the_pass_that_waits_least():
+    """That of a softmax that computes elementary functions; of a layer norm the second over what comes in."""
     x = normal(300, 1000)
     _, plan = compiled(lambda x: cr.functional.softmax(x, 1), x)
     ahead = [kernel.ahead for kernel in plan.kernels]
@@ -132,4 +132,51 @@ def test_the_next_rows_are_fetched_where_elementary_functions_are_computed():
     assert [i[1].name for i in kernel.inner.code if i[0] == "op"] == ["sub", "exp"] and len(ahead) == 3
     assert len(kernel.ahead) == 2 and "llvm.prefetch" in text(plan)
     _, plan = compiled(lambda x: cr.functional.layer_norm(x, (1000,)), x)
-    assert not any(kernel.ahead for kernel in plan.kernels)
+    mean, variance, last = plan.kernels
+    assert (len(mean.ahead), len(variance.ahead), len(last.ahead)) == (0, 1, 1)
+    assert [access for _, access in last.body.stores] == list(last.ahead)
+    assert "llvm.prefetch" in text(plan)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5, 300, 301])
+@pytest.mark.parametrize("width", [300, 700, 1000, 5000])
+def test_long_rows_of_a_chain_are_reduced_together(rows, width):
+    x, weight = normal(rows, width), normal(width)
+    got, plan = compiled(lambda x, w: cr.functional.layer_norm(x, (width,), w), x, weight)
+    (task,) = (task for region in plan.regions for task in region.tasks)
+    together = {plan.kernels[call.kernel].together for call in task.calls[:2]}
+    assert together == ({0} if task.chunk < 2 else {2} if task.chunk < 4 else {4})
+    assert task.chunk == 1 or task.chunk % together.pop() == 0
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5) * weight
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    alone, _ = compiled(lambda x, w: cr.functional.layer_norm(x, (width,), w), x[-1:], weight)
+    np.testing.assert_array_equal(got[-1:], alone)
+
+
+def test_centred_rows_are_computed_again_and_never_stored():
+    """No pass of a layer norm but the last writes as much as a row."""
+    x = normal(300, 1000)
+    _, plan = compiled(lambda x: cr.functional.layer_norm(x, (1000,)), x)
+    written = [[a for _, a in (*k.inner.stores, *k.body.stores) if k.accesses[a].strides[1]] for k in plan.kernels]
+    assert [len(stores) for stores in written] == [0, 0, 1]
+    assert plan.arena_bytes < x.nbytes // 10
+
+
+def test_what_a_product_reads_is_stored_once():
+    """A centred matrix that is multiplied as well lies in memory: nobody computes it again."""
+
+    def step(x, w):
+        centred = x - cr.mean(x, axis=1, keepdims=True)
+        scale = cr.sqrt(cr.mean(centred * centred, axis=1, keepdims=True))
+        return centred @ w + cr.sum(centred / scale)
+
+    x, w = normal(64, 48), normal(48, 32)
+    got, plan = compiled(step, x, w)
+    subtractions = [
+        i for k in plan.kernels for i in (*k.inner.code, *k.body.code) if i[0] == "op" and i[1].name == "sub"
+    ]
+    assert len(subtractions) == 1
+    wide = x.astype(np.float64) - x.astype(np.float64).mean(1, keepdims=True)
+    expected = wide @ w + (wide / np.sqrt((wide * wide).mean(1, keepdims=True))).sum()
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)

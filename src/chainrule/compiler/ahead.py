@@ -1,9 +1,10 @@
 """Chains of kernels that walk over rows: while they work on some rows, the memory is asked for the next.
 
 A chain passes over a few rows several times, and only its first pass over an operand waits for memory. A processor
-looks ahead within a pass, not beyond it; so where a kernel of the chain computes elementary functions, which takes
-longer than the memory, it asks for each operand where the next call will be. (Where none does, as in layer norm, that
-was found to gain nothing.)
+looks ahead within a pass, and not beyond a page; so kernels of the chain ask for each operand where the next call
+will be. Best does one that computes elementary functions, which takes longer than the memory; else the second that
+touches an operand, since the first has loads of its own to wait for. Rows that are near by then are reduced several
+at once.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from .lowering import Step
 
 #: bytes of a row of all operands beyond which the next one would push this one out of the nearest cache
 LONGEST = 24 << 10
+#: rows that are reduced at once
+MOST_ROWS = (4, 2)
 
 
 def fetch_ahead(steps: list[Step]) -> None:
     """Let kernels of a chain of walks fetch the next rows of the buffers that they walk row by row."""
-    if len(steps) < 2 or any(s.kernel is None or s.kernel.kind not in ("map", "reduce") for s in steps):
+    if not _is_chain(steps):
         return
     wanted = {b for s in steps for b, elements in s.row_elements.items() if elements}
     size = {}
@@ -27,13 +30,32 @@ def fetch_ahead(steps: list[Step]) -> None:
                 size[access.buffer] = step.row_elements.get(access.buffer, 0) * access.dtype.itemsize
     if sum(size.values()) > LONGEST:
         return
-    for step in sorted(steps, key=lambda step: -_functions(step.kernel)):
-        kernel = step.kernel
-        if kernel is None or not _functions(kernel):
-            return
-        found = {kernel.accesses[n].buffer: n for n in _walked(kernel)}
-        kernel.ahead = tuple(sorted(found[buffer] for buffer in wanted & found.keys()))
-        wanted -= found.keys()
+    kernels = [step.kernel for step in steps if step.kernel is not None]
+    hard = sorted((kernel for kernel in kernels if _functions(kernel)), key=_functions, reverse=True)
+    touching: dict[int, list[tuple[Kernel, int]]] = {}
+    for kernel in hard or kernels:
+        for buffer, number in {kernel.accesses[n].buffer: n for n in _walked(kernel)}.items():
+            touching.setdefault(buffer, []).append((kernel, number))
+    for buffer in sorted(wanted & touching.keys()):
+        found = touching[buffer]
+        kernel, number = found[0 if hard or len(found) == 1 else 1]
+        kernel.ahead = tuple(sorted((*kernel.ahead, number)))
+
+
+def take_together(steps: list[Step], chunk: int) -> int:
+    """Let reductions of a chain that gets `chunk` rows at a time take several of them at once; the rows of a chunk."""
+    kernels = [step.kernel for step in steps if step.kernel is not None and step.kernel.kind == "reduce"]
+    rows = next((rows for rows in MOST_ROWS if rows <= chunk), 0)
+    if not rows or not kernels or not _is_chain(steps):
+        return chunk
+    for kernel in kernels:
+        kernel.together = rows
+    return chunk // rows * rows
+
+
+def _is_chain(steps: list[Step]) -> bool:
+    """Whether these are several kernels, all of which walk over rows."""
+    return len(steps) > 1 and all(s.kernel is not None and s.kernel.kind in ("map", "reduce") for s in steps)
 
 
 def _walked(kernel: Kernel) -> list[int]:

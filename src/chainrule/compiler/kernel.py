@@ -82,7 +82,8 @@ class Kernel:
     axis that runs in vector lanes. `extra` holds numbers of the kind (documented with its emitter),
     `baked` says whether sizes and strides other than axis 0's are constants of the code.
     `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
-    for while these are worked on.
+    for while these are worked on. `together`: how many rows a reduction along rows takes at once because they are near,
+    0 where they may come from far away.
     """
 
     kind: str
@@ -98,6 +99,7 @@ class Kernel:
     label: str = ""
     in_place: tuple[int, ...] = ()
     ahead: tuple[int, ...] = ()
+    together: int = 0
 
     def with_arguments(self, words: list[int]) -> Kernel:
         """The kernel whose arguments are `words`, in the layout of `ArgumentLayout`: same code, other numbers."""
@@ -143,6 +145,7 @@ class Kernel:
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
+            self.together,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..dtypes import DType
 from . import pairs
+from .across import recompute_across
 from .at_use import compute_at_use
 from .attention import operand_shapes
 from .attention_lowering import lower_attention
@@ -97,7 +98,7 @@ class Lowering:
         self.tiles = tiles
         self.baked = baked
         if around is None:  # else whoever gives views and buffers by number has done it before
-            graph.relist(recompute_late(graph.items, graph.outputs))
+            graph.relist(recompute_across(recompute_late(graph.items, graph.outputs), graph.outputs))
             if baked:
                 graph.relist(compute_at_use(graph.items, graph.outputs))
         self.views = Views(graph.items, graph.outputs, given)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from .ahead import fetch_ahead
+from .ahead import fetch_ahead, take_together
 from .arena import plan_arena
 from .attention import KINDS
 from .chunks import chain_bytes, rows_at_once, share
@@ -75,6 +75,7 @@ class Schedule:
         for region in self.regions:
             for task in region.tasks:
                 fetch_ahead(task.steps)
+                task.chunk = take_together(task.steps, task.chunk)
         self.arena = plan_arena(self.regions, [b for b in self.buffers if b.number in lowering.own])
 
     # --- dependencies -----------------------------------------------------------------------------

@@ -187,11 +187,14 @@ def emit_reduce(f: Function) -> None:
             return inner.moved(axis, index, kernel.inner), outer.moved(axis, index, kernel.body)
 
         if at_once and depth == len(axes) - 1:
-            # of long rows, several at once would come from the memory more slowly than one after another
-            short = f.let(f"icmp sle i64 {f.extra(0)}, {SHORT_ROW * LANES}")
-            first = f.let(f"select i1 {short}, i64 {whole_vectors(f, begin, end, ROWS)}, i64 {begin}")
-            with f.loop(begin, first, ROWS) as loop:
-                _several_rows(f, [moved(f.add(loop.index, n)) for n in range(ROWS)])
+            rows = kernel.together or ROWS
+            first = whole_vectors(f, begin, end, rows)
+            if not kernel.together:
+                # of long rows, several at once would come from the memory more slowly than one after another
+                short = f.let(f"icmp sle i64 {f.extra(0)}, {SHORT_ROW * LANES}")
+                first = f.let(f"select i1 {short}, i64 {first}, i64 {begin}")
+            with f.loop(begin, first, rows) as loop:
+                _several_rows(f, [moved(f.add(loop.index, n)) for n in range(rows)])
             begin = first
         with f.loop(begin, end) as loop:
             nest(depth + 1, *moved(loop.index))

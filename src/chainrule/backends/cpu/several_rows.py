@@ -53,6 +53,8 @@ def reduce_rows(
         for (inner, _), code, so_far in zip(rows, codes, lanes):
             here = inner.moved(axis, index, kernel.inner)
             here.mask = mask
+            if mask is None and kernel.ahead:
+                code.fetch_next(here)
             given = code.run(here)[value].ref
             if mask is not None:
                 given = f.let(f"select <{LANES} x i1> {mask}, {vector} {given}, {vector} {start[0]}")
