@@ -137,8 +137,8 @@ def _load_wide(f: Function, columns: list[str], dtype: DType, size: int) -> list
     kind = f"<{len(columns)} x {element}>"
     for low, high in zip(*halves):
         for side in range(2):
-            places = [n * together + e for n in (side, 2 + side, 4 + side, 6 + side) for e in range(together)]
-            order = ", ".join(f"i32 {place}" for place in places)
+            taken = [n * together + e for n in (side, 2 + side, 4 + side, 6 + side) for e in range(together)]
+            order = ", ".join(f"i32 {place}" for place in taken)
             for one, other in zip(low, high):
                 row = f.let(f"shufflevector {kind} {one}, {kind} {other}, <{len(columns)} x i32> <{order}>")
                 result.append(Value(row, dtype))
