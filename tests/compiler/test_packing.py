@@ -55,3 +55,22 @@ def test_columns_are_transposed_in_registers():
     ((_, kernel),) = packs(37, 41, 53)
     text = toolchain.assembly(kernel_module([("k", kernel)], toolchain.host()))
     assert "unpck" in text
+
+
+@pytest.mark.parametrize("shape", [(128, 64, 32, 64), (40, 33, 19, 21)], ids=str)
+def test_a_batch_is_copied_and_multiplied_chunk_by_chunk(shape):
+    """What a chunk of the batch copies is still in cache when it is multiplied; unless it is the same for all."""
+    batch, m, k, n = shape
+    a, b = (constant(np.zeros(s, np.float32)) for s in ((batch, m, k), (batch, n, k)))
+    product = emit("contract", a, b, attributes=((0, 1, 2), (0, 3, 2), (0, 1, 3)))
+    plan = make_plan(topological([product]), [product], CpuTiles(toolchain.host()), 1, None, True)
+    tasks = [task for region in plan.regions for task in region.tasks]
+    kinds = [[plan.kernels[call.kernel].kind for call in task.calls] for task in tasks]
+    assert kinds == [["pack", "contract"]]
+    assert batch != 128 or tasks[0].chunk < batch
+    generator = np.random.default_rng(k)
+    a, b = (generator.normal(size=s).astype(np.float32) for s in ((batch, m, k), (batch, n, k)))
+    got = cr.compile(lambda a, b: a @ b.mT)(cr.asarray(a), cr.asarray(b)).numpy()
+    np.testing.assert_allclose(got, a @ b.swapaxes(1, 2), rtol=1e-4, atol=1e-5 * k)
+    one = cr.compile(lambda a, b: a @ b.T)(cr.asarray(a[7]), cr.asarray(b[7])).numpy()
+    np.testing.assert_array_equal(got[7], one)

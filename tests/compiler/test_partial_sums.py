@@ -7,6 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.backends.cpu.contract import CpuTiles
 from chainrule.compiler.plan import make_plan
 from chainrule.graph.node import topological
@@ -30,6 +31,20 @@ def test_sums_of_blocks_in_memory(shape, epilogue):
     np.testing.assert_array_equal(got, after(straight @ cr.asarray(b)).numpy())
     once = cr.compile(lambda a, b: after(a @ b))(straight, cr.asarray(b)).numpy()
     np.testing.assert_array_equal(got, once)
+
+
+def fetches_later_rows(shape: tuple[int, ...], axes: tuple[int, int]) -> bool:
+    """Whether a product with a left operand of `shape` asks the second-level cache for rows of later tiles."""
+    a, b = constant(np.zeros(shape, np.float32)), constant(np.zeros((shape[axes[1]], 48), np.float32))
+    product = emit("contract", a, b, attributes=(axes, (1, 2), (0, 2)))
+    plan = make_plan(topological([product]), [product], CpuTiles(toolchain.host()), 1, None, True)
+    text = kernel_module([("k", kernel) for kernel in plan.kernels if kernel.kind == "contract"], toolchain.host())
+    return "i32 0, i32 2, i32 1)" in text
+
+
+def test_terms_that_lie_far_apart_ask_for_rows_of_later_tiles():
+    assert fetches_later_rows((1100, 64), (1, 0))
+    assert not fetches_later_rows((300, 64), (1, 0)) and not fetches_later_rows((64, 1100), (0, 1))
 
 
 def test_left_operands_that_lie_across_have_sums_in_memory():

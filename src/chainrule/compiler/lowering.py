@@ -26,6 +26,7 @@ from .kernel import (
     Body,
     Kernel,
     Tiles,
+    Tiling,
     has_partial_sums,
     has_windows,
     inside_windows,
@@ -267,11 +268,18 @@ class Lowering:
         if access.strides[0] * kernel.scale != row:
             return 0
         offset, sizes, strides = access.offset, list(kernel.sizes), access.strides
-        if len(access.strides) > len(kernel.sizes):  # the summed axes of a contraction stay inside a row
+        if kernel.kind == "pack":  # the vectors of a copied operand overlap its end; what they hold of it does not
+            if access is kernel.accesses[0]:
+                strides = (strides[0], *strides[-2:])
+                sizes[1:] = kernel.extra
+        elif len(access.strides) > len(kernel.sizes):  # the summed axes of a contraction stay inside a row
             if isinstance(kernel.static, Attention):
                 sizes += operand_shapes(kernel)[next(n for n, a in enumerate(kernel.accesses) if a is access)]
             else:
                 sizes += summed_extents(kernel)
+                static = kernel.static
+                if access is kernel.accesses[1] and isinstance(static, Tiling) and static.packed:
+                    sizes[len(kernel.sizes) - 1] = sum(static.panels)  # its stride of n is that of a whole vector
             if access is kernel.accesses[0] and has_windows(kernel):
                 offset, sizes, strides = inside_windows(kernel)
         low = high = offset

@@ -148,6 +148,6 @@ def pack_operand(
     static = (bool(outer), lanes, _at_once(dtype.itemsize, lanes, k) if b_k == 1 else 0)
     sizes = (*outer, vectors, k)
     kernel = Kernel("pack", sizes, len(sizes), accesses, Body(), extra=(k, n), static=static, baked=False)
-    lowering.add(kernel, 0, "pack")
+    lowering.add(kernel, outer[0] if outer and outer[0] > 1 else 0, "pack")
     lowering.packed[key] = packed.number
     return packed.number

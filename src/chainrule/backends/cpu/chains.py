@@ -80,6 +80,19 @@ class Chain:
         self.offsets = offsets
         self.masks = masks
         self.along = along
+        self.ahead = self._ahead()
+
+    def _ahead(self) -> int:
+        """Elements from those of a that a term reads to those of a later tile that it asks for; 0 if it does not.
+
+        Where the terms of a lie far apart, each in a line and often a page of its own, and blocks of them are walked
+        one after another, nothing else fetches what the tiles of further rows need.
+        """
+        nest = self.nest
+        if len(nest.tiling.reduced) > 1 or nest.tiling.blocks != "outside":
+            return 0
+        row, term = nest._static(0, nest.axis_n - 1), nest._static(0, nest.summed[0])
+        return LINE // nest.dtype.itemsize if row == 1 and term * nest.dtype.itemsize > LINE else 0
 
     def sums(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
         """`totals` and all terms with indices of the first summed axis of the chain in `span`."""
@@ -126,6 +139,8 @@ class Chain:
 
         def at(index: Int, sums: list[str]) -> list[str]:
             there = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), index))
+            if self.ahead:
+                f.prefetch(f.advance(there, nest.dtype, self.ahead), near=False)
             step = f.mul(f.stride(1, axis), index)
             moved = [f.advance(column, nest.dtype, step) for column in columns]
             return self._axis(number + 1, there, moved, inner, sums)
