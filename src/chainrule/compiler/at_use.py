@@ -1,8 +1,8 @@
 """What is computed where it is used: cheap values of a product's result that reductions, or kernels behind them, read.
 
 An elementwise operation joins the epilogue of the product whose result it reads. Its result then has to be stored if
-something else needs it, and the epilogue of a layer normalisation's backward pass would store four arrays where one, the
-product itself, says it all. Each such user gets a copy of its own instead, with the same bits.
+something else needs it, and the epilogue of a layer normalisation's backward pass would store four arrays where one,
+the product itself, says it all. Each such user gets a copy of its own instead, with the same bits.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class Views:
         return found
 
     def _parts(self, items: list[Item]) -> dict[int, View]:
-        """Where results of elementwise operations and of attention lie that are parts of one concatenation: in its buffer.
+        """Where results of elementwise operations and of attention lie that are parts of a concatenation: inside it.
 
         Not in graphs with images, whose concatenations take the order of axes of their parts.
         """
