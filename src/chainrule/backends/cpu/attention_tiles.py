@@ -88,12 +88,12 @@ class Tiles:
         return found
 
     def fetch(self, pointer: str, first: Int, rows: int, stride: int, vectors: int, write: bool = False) -> None:
-        """Ask for `vectors` of each of some rows from `first` on, not so near that they drive out what is worked on."""
+        """Ask for `vectors` of each of some rows from `first` on."""
         f, apart = self.f, max(LINE // (self.lanes * self.dtype.itemsize), 1)
         for row in range(rows):
             line = self.at(pointer, f.mul(f.add(first, row), stride))
             for n in range(0, vectors, apart):
-                f.prefetch(self.at(line, n * self.lanes), write, near=False)
+                f.prefetch(self.at(line, n * self.lanes), write)
 
     def scratch(self, name: str, elements: int) -> str:
         """Memory on the stack."""
