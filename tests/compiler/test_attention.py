@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.compiler.attention import KINDS, attention_flops, operand_shapes
 from chainrule.compiler.schedule import SEQUENCES
 
@@ -116,6 +118,41 @@ def test_heads_of_a_projection_are_not_copied():
     plain = [np.ascontiguousarray(np.moveaxis(p.reshape(4, 32, 2, 16), 2, 1)) for p in np.split(x.numpy(), 3, -1)]
     expected = ATTEND(*map(cr.asarray, plain), is_causal=True).numpy()
     np.testing.assert_array_equal(cr.compile(attend)(x).numpy(), np.moveaxis(expected, 1, 2))
+
+
+def test_gradients_of_a_projection_are_not_copied():
+    """They are computed where the projection's gradient wants them, though it is a concatenation of them."""
+    x, c = values(4, 32, 3, 2, 16), values(4, 32, 2, 16)
+
+    def gradient(x, c):
+        q, k, v = (x[:, :, n].permute(0, 2, 1, 3) for n in range(3))
+        _, pull = cr.vjp(lambda *x: ATTEND(*x, is_causal=True).permute(0, 2, 1, 3), q, k, v)
+        return cr.stack([part.permute(0, 2, 1, 3) for part in pull(c)], axis=2)
+
+    found = kernels(gradient, x, c)
+    assert [label for _, label in found] == ["attention", "attention_grad"]
+    np.testing.assert_array_equal(cr.compile(gradient)(x, c).numpy(), gradient(x, c).numpy())
+
+
+def test_short_sequences_fetch_the_next_head():
+    """A head of a long sequence takes longer to work on than to fetch, and is fetched by itself."""
+    for length, expected in ((64, True), (40, True), (65, False)):
+        q = values(2, 3, length, 24)
+        kernel = next(kernel for kernel, label in kernels(gradients, q, q, q, q) if label == "attention_grad")
+        assert ("llvm.prefetch" in kernel_module([("k", kernel)], toolchain.host())) == expected
+
+
+def test_parts_of_two_concatenations_and_twice_of_one():
+    x = values(6, 4)
+
+    def joined(x):
+        a, b = cr.exp(x), cr.tanh(x)
+        apart = cr.reshape(a, (6, 1, 4))
+        rows = [cr.concat([a, a, a[:2], cr.reshape(apart, (6, 4))]), cr.concat([b, b[::-1], -b], axis=1)]
+        return [*rows, cr.stack([a * 2, a * 2, a + 1], axis=1), cr.concat([apart, cr.reshape(b, (6, 1, 4))], axis=1)]
+
+    for one, again in zip(cr.compile(joined)(x), joined(x), strict=True):
+        np.testing.assert_array_equal(one.numpy(), again.numpy())
 
 
 def test_features_that_do_not_lie_side_by_side():

@@ -39,6 +39,8 @@ class _Backward(Tiles):
 
     def _head(self, pointers: list[str]) -> None:
         f, plan = self.f, self.plan
+        # what takes long to work on the memory delivers in time
+        self.ahead = self.following(pointers) if plan.queries <= QUERIES else None
         reached = min(plan.keys, -(-plan.queries // QUERIES) * QUERIES) if plan.causal else plan.keys
         untouched = 0 if plan.queries > QUERIES else reached
         for n, features in ((1, plan.features), (2, plan.values)):
@@ -137,12 +139,21 @@ class _Backward(Tiles):
                     total = self.unless_first(low, total, self.add(self.load(place, mask), total))
                 self.store(total, place, mask)
 
-            self.columns(
-                plan.features,
-                lambda column, masks: self.query_tiles(
-                    self.changes, pointers[1], 1, pointers[number], number, first, low, high, column, masks, store
-                ),
-            )
+            def tiles(column: Int, masks: list[str | None]) -> None:
+                result = pointers[number]
+                self.query_tiles(
+                    self.changes, pointers[1], 1, result, number, first, low, high, column, masks, store,
+                    lambda query: self._fetch((0, 3, number), query, self.height, column, len(masks)),
+                )  # fmt: skip
+
+            self.columns(plan.features, tiles)
+
+    def _fetch(self, operands: tuple[int, ...], first: Int, rows: int, column: Int, vectors: int) -> None:
+        """Ask for rows of the next head, of operands and then a gradient."""
+        if self.ahead is not None:
+            for n in operands:
+                place = self.at(self.ahead[n], column)
+                self.fetch(place, first, rows, self.row_stride(n), vectors, n == operands[-1])
 
     def _weights(self, pointers: list[str], lse: str, query: Int, panel: Int, low: Int, stop: Int) -> None:
         """The weights of a panel of queries, from their scores and the log-sum-exp."""
@@ -175,6 +186,8 @@ class _Backward(Tiles):
         def changed(key: Int, tile: list[tuple[int, int, str]], carried: list[str]) -> list[str]:
             shift = f.mul(f.sub(key, low), QUERIES)
             line, given = self.at(self.changes, shift, panel), self.at(weights, shift, panel)
+            if self.ahead is not None and plan.kept:
+                self.fetch(self.at(self.ahead[4], panel), key, self.rows, QUERIES, VECTORS)
             for r, n, total in tile:
                 place = r * QUERIES + n * lanes
                 change = self.mul(self.load(self.at(given, place)), self.fma(total, scale, inner[n]))
@@ -200,6 +213,7 @@ class _Backward(Tiles):
                 if plan.causal and self.rows % STEP:
                     begin = f.let(f"and i64 {begin}, {-STEP}")
                 line = self.at(left, f.mul(f.sub(key, low), QUERIES))
+                self._fetch((operand, number), key, rows, column, len(masks))
                 sums = self.tile(line, (QUERIES, 1), self.at(right[0], column), right[1], rows, masks, (begin, count))
                 for row in range(rows):
                     place = self.at(pointers[number], f.mul(f.add(key, row), self.row_stride(number)), column)

@@ -20,7 +20,7 @@ from ...compiler.kernel import LANES, Attention
 from ...ops.elementary.exponential import exp_of_negative
 from ...ops.fused_attention import QUERIES
 from ..base import Value
-from .emit import Function, Int, llvm_type
+from .emit import LINE, Function, Int, llvm_type
 from .loops import axis_range
 from .transpose import transposed
 
@@ -61,16 +61,39 @@ class Tiles:
         """Run `body` with the operands' pointers of every head."""
         f = self.f
         pointers = [f.base(n) for n in range(len(f.kernel.accesses))]
+        self.head: list[Int] = []
 
         def nest(axis: int, here: list[str]) -> None:
             if axis == len(f.kernel.sizes):
                 body(here)
                 return
             with f.loop(*axis_range(f, axis)) as loop:
+                self.head.append(loop.index)
                 steps = [f.mul(f.stride(n, axis), loop.index) for n in range(len(here))]
                 nest(axis + 1, [self.at(p, s) for p, s in zip(here, steps)])
 
         nest(0, pointers)
+
+    def following(self, pointers: list[str]) -> list[str]:
+        """The operands' pointers of the next head, inside `heads`."""
+        f, last = self.f, len(self.head) - 1
+        over = f.let(f"icmp eq i64 {f.add(self.head[last], 1)}, {f.size(last)}") if last else None
+        found = []
+        for n, pointer in enumerate(pointers):
+            step = f.stride(n, last)
+            if over is not None:
+                back = f.sub(f.stride(n, last - 1), f.mul(step, f.sub(f.size(last), 1)))
+                step = f.let(f"select i1 {over}, i64 {back}, i64 {step}")
+            found.append(self.at(pointer, step))
+        return found
+
+    def fetch(self, pointer: str, first: Int, rows: int, stride: int, vectors: int, write: bool = False) -> None:
+        """Ask for `vectors` of each of some rows from `first` on."""
+        f, apart = self.f, max(LINE // (self.lanes * self.dtype.itemsize), 1)
+        for row in range(rows):
+            line = self.at(pointer, f.mul(f.add(first, row), stride))
+            for n in range(0, vectors, apart):
+                f.prefetch(self.at(line, n * self.lanes), write)
 
     def scratch(self, name: str, elements: int) -> str:
         """Memory on the stack."""
@@ -167,10 +190,12 @@ class Tiles:
     def query_tiles(
         self, left: str, right: str, source: int, result: str, target: int, first: Int, low: Int, high: Int,
         column: Int, masks: Sequence[str | None], store: Callable[[str, Int, str, str | None], None],
+        fetch: Callable[[Int], None] = lambda query: None,
     ) -> None:  # fmt: skip
         """Tiles of sum over keys low..high of left[key, query] * right[key, column], given to `store`.
 
-        `source` and `target` are the accesses of `right` and `result`; ``store(place, query, sum, mask)``.
+        `source` and `target` are the accesses of `right` and `result`; ``store(place, query, sum, mask)``. `fetch` asks
+        for what will be wanted later, tile by tile.
         """
         f, plan, rows = self.f, self.plan, self.height
         count = f.minimum(f.sub(plan.queries, first), QUERIES)
@@ -179,6 +204,7 @@ class Tiles:
         with f.loop(0, count, rows) as loop:
             query = f.add(first, loop.index)
             stop = self.stop(query, rows, high)
+            fetch(loop.index)
             sums = self.tile(self.at(left, loop.index), (1, QUERIES), begin, stride, rows, masks, (0, f.sub(stop, low)))
             for row in range(rows):
                 here = f.add(query, row)

@@ -1,0 +1,119 @@
+"""Cheap values of a product's result: computed where reductions read them, with the bits of those that are stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import functional, nn
+
+
+def array(*shape: int, seed: int = 0, dtype: str = "float32") -> np.ndarray:
+    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
+
+
+def kernels(function, *args) -> list:
+    """(kernel, what it is called) of a compiled function's program."""
+    plan = cr.compile(function).trace(*args).plan
+    calls = [call for region in plan.regions for task in region.tasks for call in task.calls]
+    return [(plan.kernels[call.kernel].with_arguments(call.arguments), call.label) for call in calls]
+
+
+def normalised(x, weight, bias, matrix, target):
+    """The gradients of a layer norm before a product."""
+
+    def loss(x, weight, bias, matrix):
+        y = functional.layer_norm(x, x.shape[-1], weight, bias) @ matrix
+        return cr.square(y - target).sum()
+
+    return cr.grad(loss, argnums=(0, 1, 2, 3))(x, weight, bias, matrix)
+
+
+def operands(lead, width, columns, dtype="float32"):
+    shapes = ((*lead, width), (width,), (width,), (width, columns), (*lead, columns))
+    return [array(*shape, seed=n, dtype=dtype) for n, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("lead, expected", [((8, 64), 1), ((512,), 2), ((3, 7, 37), 1)])
+def test_the_product_before_a_normalisation_stores_little_but_itself(lead, expected):
+    """In the product's own shape one factor of its epilogue stays there, which elementwise operations read as well."""
+    found = kernels(normalised, *operands(lead, 48, 40))
+    back = [kernel for kernel, label in found if kernel.kind == "contract" and kernel.sizes[-1] == 48]
+    stores = [len(kernel.body.stores) for kernel in back if kernel.sizes[0] == np.prod(lead)]
+    assert stores == [expected]
+    sums = [kernel for kernel, label in found if kernel.kind == "reduce" and kernel.sizes[-1] == np.prod(lead)]
+    assert any(
+        i[0] == "op" for kernel in sums for i in kernel.inner.code
+    )  # the weight's gradient: products that are summed
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "lead, width, columns", [((8, 64), 48, 40), ((512,), 65, 33), ((3, 7, 37), 130, 17), ((2, 300), 31, 300)]
+)
+def test_values(lead, width, columns, dtype):
+    given = operands(lead, width, columns, dtype)
+    compiled, plain = cr.compile(normalised)(*given), normalised(*map(cr.asarray, given))
+    torch = pytest.importorskip("torch")
+    exact = [torch.tensor(a.astype("float64"), requires_grad=n < 4) for n, a in enumerate(given)]
+    x, weight, bias, matrix, target = exact
+    y = torch.nn.functional.layer_norm(x, (width,), weight, bias) @ matrix
+    ((y - target) ** 2).sum().backward()
+    for one, again, leaf in zip(compiled, plain, exact):
+        np.testing.assert_array_equal(one.numpy(), again.numpy())
+        scale = float(leaf.grad.abs().max())
+        np.testing.assert_allclose(
+            one.numpy(), leaf.grad.numpy(), rtol=0, atol=scale * (2e-5 if dtype == "float32" else 1e-12)
+        )
+
+
+def test_a_value_that_something_else_needs_is_stored():
+    """Then there is nothing to gain by computing it again."""
+
+    def both(x, matrix, scale):
+        y = (x @ matrix) * scale
+        return y, y.sum(axis=1), (x @ matrix).sum(axis=0)
+
+    given = array(512, 40), array(40, 64, seed=1), array(64, seed=2)
+    stored = [kernel for kernel, _ in kernels(both, *given) if kernel.kind == "contract"]
+    assert [len(kernel.body.stores) for kernel in stored] == [2]
+    for one, again in zip(cr.compile(both)(*given), both(*map(cr.asarray, given)), strict=True):
+        np.testing.assert_array_equal(one.numpy(), again.numpy())
+
+
+def test_transcendental_functions_are_computed_once():
+    def summed(x, matrix):
+        y = x @ matrix
+        return cr.exp(y).sum(axis=1), cr.exp(y).sum(axis=0), y.sum(axis=1)
+
+    given = array(512, 40), array(40, 64, seed=1)
+    codes = [i for kernel, _ in kernels(summed, *given) for i in (*kernel.body.code, *kernel.inner.code)]
+    assert sum(i[0] == "op" and i[1].name == "exp" for i in codes) == 1
+    for one, again in zip(cr.compile(summed)(*given), summed(*map(cr.asarray, given)), strict=True):
+        np.testing.assert_array_equal(one.numpy(), again.numpy())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_late_users_share_what_is_computed_again(threads):
+    """A perceptron's GELU is needed by its own backward pass and by the gradient of the weights behind it."""
+    before = cr.get_num_threads()
+    cr.set_num_threads(threads)
+    try:
+        cr.manual_seed(0)
+        block = lambda: nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64))  # noqa: E731
+        model = nn.Sequential(*(block() for _ in range(3)))
+        optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = cr.square(model(x)).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        x = array(1024, 64)
+        codes = [i for kernel, _ in kernels(step, x) for i in (*kernel.body.code, *kernel.inner.code)]
+        assert sum(i[0] == "op" and i[1].name == "erf" for i in codes) == 5  # the last is not made again
+    finally:
+        cr.set_num_threads(before)
