@@ -101,10 +101,10 @@ def images():
     return [y, dx, emit("convolution_weight_grad", x, g, attributes=(*form, (3, 3)))]
 
 
-def depthwise(rank: int, stride: int, dilation: int, dtype=np.float32):
+def depthwise(rank: int, stride: int, dilation: int, dtype=np.float32, channels: int = 21, spatial=(9, 14, 5)):
     """A depthwise convolution and its gradients, whose windows reach over all borders; 21 channels, partly in use."""
-    x, w = node(3, 21, *(9, 14, 5)[:rank], dtype=dtype), node(21, 1, *(3, 5, 2)[:rank], dtype=dtype)
-    form = ((stride,) * rank, (2,) * rank, (1,) * rank, (dilation,) * rank, 21)
+    x, w = node(3, channels, *spatial[:rank], dtype=dtype), node(channels, 1, *(3, 5, 2)[:rank], dtype=dtype)
+    form = ((stride,) * rank, (2,) * rank, (1,) * rank, (dilation,) * rank, channels)
     y = emit("convolution", x, w, attributes=form)
     gradients = [emit("convolution_input_grad", y, w, attributes=(*form, x.shape[2:]))]
     return [y, *gradients, emit("convolution_weight_grad", x, y, attributes=(*form, w.shape[2:]))]
@@ -147,6 +147,8 @@ GRAPHS = {
     "depthwise": lambda: depthwise(2, 1, 1),
     "depthwise stride": lambda: depthwise(2, 2, 1),
     "depthwise float64": lambda: depthwise(3, 1, 2, np.float64),
+    "depthwise rows": lambda: depthwise(2, 1, 1, channels=3, spatial=(9, 77)),
+    "depthwise rows float64": lambda: depthwise(3, 1, 2, np.float64, 3, (9, 14, 39)),
     "attention": lambda: attention(False, 67, 45),
     "attention causal": lambda: attention(True, 70, 75),
     "attention long": lambda: attention(True, 70, 523),

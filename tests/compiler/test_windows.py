@@ -10,11 +10,12 @@ from chainrule import runtime
 from chainrule.backends import interpreter
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler import planes
 from chainrule.compiler.kernel import Kernel, has_windows
 from chainrule.compiler.measure import traffic
 from chainrule.compiler.plan import make_plan
 from chainrule.graph.node import Node, topological
-from chainrule.ops.base import emit
+from chainrule.ops.base import apply, emit
 from chainrule.ops.leaf import constant
 
 LAST, SECOND = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -78,6 +79,53 @@ def test_values(spatial, kernel, form, dtype) -> None:
         np.testing.assert_array_equal(got, again)
 
 
+def along_rows(kernel: Kernel) -> bool:
+    """Whether a depthwise convolution has vectors of positions."""
+    return has_windows(kernel) and not kernel.accesses[1].strides[kernel.vector]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spatial, kernel, form", [
+    *CASES,
+    ((9, 77), (3, 3), {}),  # panels at both borders and in between
+    ((23, 95), (5, 5), {"low": 2, "high": 2}),
+    ((30, 33), (3, 3), {"low": 5, "high": 0}),
+    ((3, 40), (7, 7), {"low": 3, "high": 3}),
+    ((70, 50), (1, 3), {"low": 0, "high": 2}),
+    ((150,), (7,), {"low": 3, "high": 3}),
+], ids=str)  # fmt: skip
+def test_vectors_of_positions_have_the_same_bits(spatial, kernel, form, dtype, monkeypatch) -> None:
+    x, w = arrays(3, 5, spatial, kernel, dtype)
+    given = convolved(constant(x), constant(w), **form)[0]
+    b, g = (constant(np.random.default_rng(3).normal(size=shape).astype(dtype)) for shape in ((5,), given.shape))
+
+    def outputs() -> list[Node]:
+        y, gradient, _ = convolved(constant(x), constant(w), **form)
+        shift = emit("broadcast", b, attributes=(y.shape, (1,)))
+        gradient = apply(gradient.op, (g, constant(w)))
+        return [emit("tanh", emit("add", y, shift)), gradient]
+
+    results = []
+    taken = form.get("stride", 1) == 1 and max(spatial) > 1  # one place is no row
+    for price, vectors in ((-1e9, 0), (1e9, 2 if taken else 0)):
+        monkeypatch.setattr(planes, "COPY", price)
+        assert sum(along_rows(kernel) for kernel in plan_kernels(outputs())) == vectors
+        results.append(run(outputs()))
+    for one, other, want in zip(*results, interpreter.run(outputs())):
+        np.testing.assert_array_equal(one, other)
+        tolerance = 1e-12 if dtype is np.float64 else 3e-5
+        np.testing.assert_allclose(one, want, rtol=0, atol=tolerance * np.abs(want).max())
+
+
+def test_vectors_of_positions_are_taken_where_nothing_is_turned_then() -> None:
+    x, w = arrays(4, 32, (28, 28), (3, 3))
+    kernels = plan_kernels(convolved(constant(x), constant(w))[:2])
+    assert [along_rows(kernel) for kernel in kernels] == [True, True]
+    assert traffic(kernels[0]) == (x.nbytes + w.nbytes, x.nbytes)
+    small = plan_kernels(convolved(constant(x[..., :5, :5]), constant(w))[:1])
+    assert not any(along_rows(kernel) for kernel in small)  # lanes would be empty
+
+
 def test_nothing_is_copied_where_channels_are_last() -> None:
     x, w = arrays(4, 32, (9, 9), (3, 3))
     last = emit("permute", constant(x.transpose(LAST).copy()), attributes=(SECOND,))
@@ -98,9 +146,11 @@ def test_bits_depend_on_neither_layout_nor_batch() -> None:
         np.testing.assert_array_equal(a[3:4], b)
 
 
+@pytest.mark.parametrize("price", [-1e9, 1e9])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_zeros_around_images_take_part(value) -> None:
+def test_zeros_around_images_take_part(value, price, monkeypatch) -> None:
     """A weight that is no number is multiplied by the zeros as well: its whole channel is none."""
+    monkeypatch.setattr(planes, "COPY", price)  # vectors of channels and of positions
     x, w = arrays(2, 5, (6, 8), (3, 3))
     for place in ((0, 0), (0, 2), (2, 1)):
         w[2, 0, place[0], place[1]] = value

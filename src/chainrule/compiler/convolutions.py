@@ -20,6 +20,7 @@ from .grouping import Group
 from .images import classes, minimal
 from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling, Window
 from .narrow import along_rows, rows_nest, rows_tiling
+from .planes import along_planes, planes_nest, planes_tiling
 from .staging import turned
 from .tiling import tiling
 from .trees import contraction_chain
@@ -50,6 +51,12 @@ def lower_convolution(lowering: Lowering, group: Group) -> None:
     if not few and along_rows(lowering, group):
         with turned(lowering, group, -1):
             _nest(lowering, group, item, *rows_nest(lowering, item), packed=False)
+        return
+    if along_planes(lowering, group):
+        with turned(lowering, group, -1):
+            space, a, b = planes_nest(lowering, item)
+            plan = planes_tiling(lowering.tiles.lanes(item.dtype.itemsize), space)
+            _contract(lowering, group, item, space, a, b, plan, space.summed[0])
         return
     with turned(lowering, group, 1):
         lower = _minimal if few else _forward if item.kind == "convolution" else _input_grad

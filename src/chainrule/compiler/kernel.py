@@ -205,6 +205,12 @@ class Window(NamedTuple):
     start: int
     extent: int
 
+    def inside(self, count: int, terms: int) -> tuple[int, int]:
+        """The first of `count` indices all of whose `terms` lie in the image, and the one behind the last."""
+        first = min(max(-(self.start // self.step), 0), count)
+        reach = self.extent - 1 - self.start - (terms - 1) * self.jump
+        return first, max(min(reach // self.step + 1, count), first)
+
 
 class Tiling(NamedTuple):
     """How a contraction walks its space (see backends/cpu/nest.py).

@@ -12,6 +12,7 @@ from .loops import emit_map, emit_reduce, emit_scatter
 from .nest import emit_nest
 from .packing import emit_pack
 from .pair_packing import emit_pair_pack
+from .planes import emit_planes
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
@@ -41,6 +42,8 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
             emit = emit_pair_pack
         if isinstance(kernel.static, Tiling):
             emit = emit_winograd if kernel.static.block else emit_windows if kernel.static.windows else emit_nest
+            if kernel.static.windows and not kernel.accesses[1].strides[kernel.vector]:
+                emit = emit_planes
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit
         emit(function)
         functions.append(function.text())
