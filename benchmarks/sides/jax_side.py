@@ -55,11 +55,11 @@ def _run(workload: Workload, call, state, data, chunk: int):
 
     def check(steps: int) -> np.ndarray:
         nonlocal state
-        draws = tuple(jnp.asarray(_narrow(a)) for a in workload.draws(max(chunk, steps) * workload.batch))
+        draws = tuple(jnp.asarray(_narrow(a)) for a in workload.draws(-(-steps // chunk) * chunk * workload.batch))
         rows = None if workload.full_batch else np.arange(chunk * workload.batch, dtype=np.int32).reshape(chunk, -1)
         losses: list[float] = []
         while len(losses) < steps:
-            here = rows if rows is None or chunk > 1 else rows + len(losses) * workload.batch
+            here = rows if rows is None else rows + len(losses) * workload.batch
             state, found = call(state, data, here, draws)
             losses += np.atleast_1d(found).tolist()
         return np.array(losses[:steps])

@@ -73,7 +73,10 @@ class Workload:
         raise NotImplementedError
 
     def draws(self, rows: int) -> tuple[np.ndarray, ...]:
-        """What stands for the network's random draws when losses are checked, as further columns of the data."""
+        """What stands for the network's random draws when losses are checked, as further columns of the data.
+
+        The first rows are the same however many there are: sides that run several steps a call draw more of them.
+        """
         return ()
 
     def macs(self) -> Iterator[tuple[int, bool]]:

@@ -74,9 +74,8 @@ class Denoiser(Workload):
         return (np.tanh(x),)
 
     def draws(self, rows: int) -> tuple[np.ndarray, ...]:
-        generator = self.generator("draws")
-        noise = generator.standard_normal((rows, 1, self.side, self.side), dtype=np.float32)
-        return generator.integers(0, TIMES, rows), noise
+        noise = self.generator("noise").standard_normal((rows, 1, self.side, self.side), dtype=np.float32)
+        return self.generator("times").integers(0, TIMES, rows), noise
 
     def signal(self) -> np.ndarray:
         """Share of the image's variance that is left at each noise level: a linear schedule."""

@@ -45,7 +45,6 @@ with _put_off():  # collections would walk through all that was imported before 
     )
     from .dtypes import bool_ as bool
     from .functions import *
-    from .functions.einsum import einsum
     from .functions.extended import EXTENDED as _EXTENDED
     from .functions.inspection import array_namespace_info as __array_namespace_info__
     from .functions.products import (

@@ -141,13 +141,9 @@ def _check_complex(name: str, call: Recorded, holomorphic: bool) -> None:
 
 
 def jacfwd(
-    f: Callable[..., Any],
-    argnums: Argnums = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    *,
+    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *,
     chunk_size: int | None = None,
-) -> Callable[..., Any]:
+) -> Callable[..., Any]:  # fmt: skip
     """A function that returns the Jacobian of `f`, computed forwards: all its columns at once.
 
     ``J[i, j] = d f_i / d x_j``. Forward mode costs a few times `f` for each element of the argument, and keeps nothing:
@@ -182,13 +178,9 @@ def jacfwd(
 
 
 def jacrev(
-    f: Callable[..., Any],
-    argnums: Argnums = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    *,
+    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *,
     chunk_size: int | None = None,
-) -> Callable[..., Any]:
+) -> Callable[..., Any]:  # fmt: skip
     """A function that returns the Jacobian of `f`, computed backwards: all its rows at once.
 
     Reverse mode costs a few times `f` for each element of the output: for functions with few outputs. Arguments, result
@@ -203,13 +195,9 @@ def jacrev(
 
 
 def jacobian(
-    f: Callable[..., Any],
-    argnums: Argnums = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    *,
+    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *,
     chunk_size: int | None = None,
-) -> Callable[..., Any]:
+) -> Callable[..., Any]:  # fmt: skip
     """A function that returns the Jacobian of `f`, by whichever mode has less to do.
 
     That is `jacfwd` if the output has at least as many elements as the argument, else `jacrev`. Arguments, result and
@@ -224,13 +212,9 @@ def jacobian(
 
 
 def hessian(
-    f: Callable[..., Any],
-    argnums: Argnums = 0,
-    has_aux: bool = False,
-    holomorphic: bool = False,
-    *,
+    f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False, *,
     chunk_size: int | None = None,
-) -> Callable[..., Any]:
+) -> Callable[..., Any]:  # fmt: skip
     """A function that returns the Hessian of `f`: ``jacfwd(jacrev(f))``, forward over reverse.
 
     ``H[i, j] = d2 f / d x_i d x_j``. The function is called once; compiled, the whole is one program.

@@ -24,7 +24,7 @@ _FILES = {
     "functions.distances": "cdist pdist",
     "functions.along_axis": "apply_along_axis",
     "linalg.polynomials": "polyfit polyval",
-    "functions.einsum": "einsum_path",
+    "functions.einsum": "einsum einsum_path",
 }
 
 #: name to (file, name in it)

@@ -12,7 +12,7 @@ from ..ops.base import emit, mode, primitive
 from ..recording import cast, normal_axis, permute, promoted, reject, slice_node
 from ..recording import reshape as reshape_node
 from ..tensor import Tensor, node_of
-from .einsum import contract, diagonal_of, pair, product_sum
+from .contractions import contract, diagonal_of, pair, product_sum
 from .elementwise import multiply
 from .reduction import sum as sum_of
 from .shape import concat, pad, reshape, stack

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .problem import Residuals
-from .result import Result, Stopping, check_positive, quiet
+from .result import Callback, Result, Stopping, check_positive, quiet
 
 #: most halvings of a Gauss-Newton step
 HALVINGS = 40
@@ -18,16 +18,9 @@ MOST_DAMPING = 1e20
 
 @quiet
 def gauss_newton(
-    residuals: Callable[..., Any],
-    x0: Any,
-    *,
-    args: Sequence[Any] = (),
-    maxiter: int = 200,
-    gtol: float | None = None,
-    ftol: float | None = None,
-    callback: Callable[[Any, float], Any] | None = None,
-    compile: bool = True,
-) -> Result:
+    residuals: Callable[..., Any], x0: Any, *, args: Sequence[Any] = (), maxiter: int = 200, gtol: float | None = None,
+    ftol: float | None = None, callback: Callback | None = None, compile: bool = True,
+) -> Result:  # fmt: skip
     """Minimise ``1/2 |r(x)|^2`` by the steps p that minimise ``|J p + r|``, halved until the value decreases.
 
     The Hessian ``J^T J + sum of r_i H_i`` without its second term, which is small near a solution with small residuals:
@@ -75,10 +68,7 @@ def gauss_newton(
     while True:
         matrix = problem.jacobian(x)
         gradient = matrix.T @ r
-        if not np.isfinite(matrix).all():
-            stopping.stop(False, "the Jacobian is not finite")
-            break
-        if stopping.at(gradient):
+        if stopping.broken(matrix, "Jacobian") or stopping.at(gradient):
             break
         step = np.linalg.lstsq(matrix.astype(np.float64), -r.astype(np.float64), rcond=None)[0].astype(x.dtype)
         slope = float(gradient @ step)
@@ -103,17 +93,9 @@ def gauss_newton(
 
 @quiet
 def levenberg_marquardt(
-    residuals: Callable[..., Any],
-    x0: Any,
-    *,
-    args: Sequence[Any] = (),
-    damping: float = 1e-3,
-    maxiter: int = 500,
-    gtol: float | None = None,
-    ftol: float | None = None,
-    callback: Callable[[Any, float], Any] | None = None,
-    compile: bool = True,
-) -> Result:
+    residuals: Callable[..., Any], x0: Any, *, args: Sequence[Any] = (), damping: float = 1e-3, maxiter: int = 500,
+    gtol: float | None = None, ftol: float | None = None, callback: Callback | None = None, compile: bool = True,
+) -> Result:  # fmt: skip
     """Minimise ``1/2 |r(x)|^2`` by damped Gauss-Newton steps, ``(J^T J + m D^2) p = -J^T r``.
 
     D holds the largest norms so far of the Jacobian's columns, so that units of parameters do not matter. After each
@@ -158,10 +140,7 @@ def levenberg_marquardt(
     while True:
         matrix = problem.jacobian(x)
         gradient = matrix.T @ r
-        if not np.isfinite(matrix).all():
-            stopping.stop(False, "the Jacobian is not finite")
-            break
-        if stopping.at(gradient):
+        if stopping.broken(matrix, "Jacobian") or stopping.at(gradient):
             break
         scale = np.maximum(scale, np.linalg.norm(matrix.astype(np.float64), axis=0))
         units = np.where(scale > 0, scale, 1.0)

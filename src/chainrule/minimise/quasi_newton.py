@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ConfigError
 from ..ops.base import message
 from .problem import Objective, inner
-from .result import Result, Stopping, check_positive, quiet
+from .result import Callback, Result, Stopping, check_positive, quiet
 from .wolfe import Search, Trial, along
 
 #: most trials of one line search
@@ -63,19 +63,10 @@ class History:
 
 @quiet
 def lbfgs(
-    f: Callable[..., Any],
-    x0: Any,
-    *,
-    args: Sequence[Any] = (),
-    history_size: int = 10,
-    maxiter: int = 1000,
-    gtol: float | None = None,
-    ftol: float | None = None,
-    c1: float = 1e-4,
-    c2: float = 0.9,
-    callback: Callable[[Any, float], Any] | None = None,
-    compile: bool = True,
-) -> Result:
+    f: Callable[..., Any], x0: Any, *, args: Sequence[Any] = (), history_size: int = 10, maxiter: int = 1000,
+    gtol: float | None = None, ftol: float | None = None, c1: float = 1e-4, c2: float = 0.9,
+    callback: Callback | None = None, compile: bool = True,
+) -> Result:  # fmt: skip
     """Minimise a scalar function by the limited-memory BFGS method with a strong-Wolfe line search.
 
     ``x <- x - a H g``, where H, for the inverse Hessian, comes from the last `history_size` steps and gradient changes.
@@ -150,17 +141,9 @@ def lbfgs(
 
 @quiet
 def gradient_descent(
-    f: Callable[..., Any],
-    x0: Any,
-    *,
-    step: float | None = None,
-    args: Sequence[Any] = (),
-    maxiter: int = 10000,
-    gtol: float | None = None,
-    ftol: float | None = None,
-    callback: Callable[[Any, float], Any] | None = None,
-    compile: bool = True,
-) -> Result:
+    f: Callable[..., Any], x0: Any, *, step: float | None = None, args: Sequence[Any] = (), maxiter: int = 10000,
+    gtol: float | None = None, ftol: float | None = None, callback: Callback | None = None, compile: bool = True,
+) -> Result:  # fmt: skip
     """Minimise a scalar function by steps against its gradient, ``x <- x - step g``.
 
     Args:

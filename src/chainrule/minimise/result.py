@@ -13,6 +13,8 @@ from ..errors import ConfigError
 from ..ops.base import message
 from .problem import Parameters, Problem
 
+#: takes the parameters and the value after each step; returns True to stop
+Callback = Callable[[Any, float], Any]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 #: largest element of the gradient at which a minimiser stops, by the parameters' dtype
@@ -92,7 +94,7 @@ class Stopping:
         maxiter: int,
         gtol: float | None,
         ftol: float | None,
-        callback: Callable[[Any, float], Any] | None,
+        callback: Callback | None,
     ):
         self.name = name
         self.problem = problem
@@ -122,6 +124,10 @@ class Stopping:
         if self.iterations >= self.maxiter:
             return self.stop(False, f"maxiter={self.maxiter} steps are done, the gradient is still {norm:.2g}")
         return False
+
+    def broken(self, matrix: np.ndarray, what: str) -> bool:
+        """Whether to stop because a matrix of derivatives is not finite."""
+        return not np.isfinite(matrix).all() and self.stop(False, f"the {what} is not finite")
 
     def after(self, vector: np.ndarray, before: float, value: float, gradient: np.ndarray | None = None) -> bool:
         """Count a step from the value `before` to `value` at `vector`; whether to stop.

@@ -16,7 +16,7 @@ from ..tensor import Tensor
 from .conjugate import Solved, Vector, conjugate_gradients
 from .problem import Objective, inner
 from .quasi_newton import TRIALS
-from .result import Result, Stopping, quiet
+from .result import Callback, Result, Stopping, quiet
 from .wolfe import Search, along
 
 #: eigenvalues are moved this far from 0, relative to the largest
@@ -25,16 +25,9 @@ LEAST_EIGENVALUE = 1e-8
 
 @quiet
 def newton(
-    f: Callable[..., Any],
-    x0: Any,
-    *,
-    args: Sequence[Any] = (),
-    maxiter: int = 200,
-    gtol: float | None = None,
-    ftol: float | None = None,
-    callback: Callable[[Any, float], Any] | None = None,
-    compile: bool = True,
-) -> Result:
+    f: Callable[..., Any], x0: Any, *, args: Sequence[Any] = (), maxiter: int = 200, gtol: float | None = None,
+    ftol: float | None = None, callback: Callback | None = None, compile: bool = True,
+) -> Result:  # fmt: skip
     """Minimise a scalar function by Newton's method, ``x <- x - a inv(H) g``, made safe.
 
     Where the Hessian is positive definite and the full step decreases the value sufficiently, this is Newton's step
@@ -74,8 +67,7 @@ def newton(
         if not level and stopping.at(gradient):
             break
         matrix = objective.hessian(x)
-        if not np.isfinite(matrix).all():
-            stopping.stop(False, "the Hessian is not finite")
+        if stopping.broken(matrix, "Hessian"):
             break
         direction, downwards = newton_direction(matrix, gradient)
         if level:
@@ -146,16 +138,9 @@ def _escape(
 
 @quiet
 def newton_cg(
-    f: Callable[..., Any],
-    x0: Any,
-    *,
-    args: Sequence[Any] = (),
-    maxiter: int = 500,
-    gtol: float | None = None,
-    ftol: float | None = None,
-    callback: Callable[[Any, float], Any] | None = None,
-    compile: bool = True,
-) -> Result:
+    f: Callable[..., Any], x0: Any, *, args: Sequence[Any] = (), maxiter: int = 500, gtol: float | None = None,
+    ftol: float | None = None, callback: Callback | None = None, compile: bool = True,
+) -> Result:  # fmt: skip
     """Minimise a scalar function by Newton's method without the Hessian: its products with vectors are enough.
 
     Each step solves ``H d = -g`` by conjugate gradients, to a residual of ``min(1/2, sqrt(|g|)) |g|``, so that the

@@ -8,7 +8,6 @@ from . import (
     arithmetic,
     complex,
     contraction,
-    custom,
     elementwise,
     indexing,
     leaf,

@@ -30,14 +30,9 @@ def _shape_of(name: str, shape: Any, batch: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def categorical(
-    logits: Any,
-    axis: int = -1,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
+    logits: Any, axis: int = -1, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Numbers of categories, each drawn with probability softmax(logits), by the largest of logits plus Gumbel noise.
 
     Args:
@@ -69,14 +64,8 @@ def categorical(
 
 
 def multinomial(
-    n: int,
-    pvals: Any,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    n: int, pvals: Any, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """How often each category comes up in `n` draws; the work is n times the number of categories.
 
     Args:
@@ -105,15 +94,9 @@ def multinomial(
 
 
 def choice(
-    a: Any,
-    shape: Any = (),
-    replace: bool = True,
-    p: Any = None,
-    axis: int = 0,
-    *,
-    generator: Generator | None = None,
+    a: Any, shape: Any = (), replace: bool = True, p: Any = None, axis: int = 0, *, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Entries of `a` (or of 0 to a - 1) along `axis`, drawn with or without replacement.
 
     Args:
@@ -169,15 +152,9 @@ def choice(
 
 
 def integers(
-    low: int,
-    high: int | None = None,
-    shape: Any = (),
-    *,
-    dtype: Any = None,
-    endpoint: bool = False,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    low: int, high: int | None = None, shape: Any = (), *, dtype: Any = None, endpoint: bool = False,
+    generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """`randint` under NumPy's name; with `endpoint` up to and with `high`."""
     if high is None:
         low, high = 0, low

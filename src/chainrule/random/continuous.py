@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from .. import functions as fn
@@ -45,78 +46,54 @@ def exponential(
     return draw.result(_standard(draw) * width)
 
 
-def laplace(
-    loc: Any = 0.0,
-    scale: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+def _of_location_and_scale(standard: Callable[[Draw], Tensor]) -> Callable[..., Tensor]:
+    """The distribution of loc + scale z under the name of `standard`, which draws z."""
+    name = standard.__name__
+
+    def drawn(
+        loc: Any = 0.0, scale: Any = 1.0, shape: Any = None, *, dtype: Any = None,
+        generator: Generator | None = None, key: Any = None,
+    ) -> Tensor:  # fmt: skip
+        draw = Draw(name, shape, dtype, generator, key, ("loc", loc, None), ("scale", scale, NOT_NEGATIVE))
+        centre, width = draw.parameters
+        return draw.result(centre + width * standard(draw))
+
+    drawn.__name__ = drawn.__qualname__ = name
+    drawn.__doc__ = standard.__doc__
+    return drawn
+
+
+@_of_location_and_scale
+def laplace(draw: Draw) -> Tensor:
     """Numbers of density exp(-|x - loc| / scale) / (2 scale)."""
-    draw = Draw("laplace", shape, dtype, generator, key, ("loc", loc, None), ("scale", scale, NOT_NEGATIVE))
-    centre, width = draw.parameters
     u = draw.open()
     upper = u > 0.5
     tail = fn.log(2.0 * fn.where(upper, 1.0 - u, u))
-    return draw.result(centre + width * fn.where(upper, -tail, tail))
+    return fn.where(upper, -tail, tail)
 
 
-def logistic(
-    loc: Any = 0.0,
-    scale: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+@_of_location_and_scale
+def logistic(draw: Draw) -> Tensor:
     """Numbers with distribution function sigmoid((x - loc) / scale)."""
-    draw = Draw("logistic", shape, dtype, generator, key, ("loc", loc, None), ("scale", scale, NOT_NEGATIVE))
-    centre, width = draw.parameters
-    return draw.result(centre + width * special.logit(draw.open()))
+    return special.logit(draw.open())
 
 
-def gumbel(
-    loc: Any = 0.0,
-    scale: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+@_of_location_and_scale
+def gumbel(draw: Draw) -> Tensor:
     """Numbers with distribution function exp(-exp(-(x - loc) / scale)): the largest of many draws."""
-    draw = Draw("gumbel", shape, dtype, generator, key, ("loc", loc, None), ("scale", scale, NOT_NEGATIVE))
-    centre, width = draw.parameters
-    return draw.result(centre - width * fn.log(_standard(draw)))
+    return -fn.log(_standard(draw))
 
 
-def cauchy(
-    loc: Any = 0.0,
-    scale: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+@_of_location_and_scale
+def cauchy(draw: Draw) -> Tensor:
     """Numbers of density 1 / (pi scale (1 + ((x - loc) / scale)^2)), whose mean does not exist."""
-    draw = Draw("cauchy", shape, dtype, generator, key, ("loc", loc, None), ("scale", scale, NOT_NEGATIVE))
-    centre, width = draw.parameters
-    return draw.result(centre + width * fn.tan(math.pi * (draw.open() - 0.5)))
+    return fn.tan(math.pi * (draw.open() - 0.5))
 
 
 def lognormal(
-    mean: Any = 0.0,
-    sigma: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
+    mean: Any = 0.0, sigma: Any = 1.0, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Numbers whose logarithm is normal with that `mean` and deviation `sigma`."""
     draw = Draw("lognormal", shape, dtype, generator, key, ("mean", mean, None), ("sigma", sigma, NOT_NEGATIVE))
     centre, width = draw.parameters
@@ -160,15 +137,9 @@ def rayleigh(
 
 
 def triangular(
-    left: Any,
-    mode: Any,
-    right: Any,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
+    left: Any, mode: Any, right: Any, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Numbers whose density rises linearly from `left` to `mode` and falls to `right`."""
     corners = (left, mode, right)
     if all(isinstance(v, (int, float)) for v in corners) and not (left <= mode <= right and left < right):
@@ -185,16 +156,9 @@ def triangular(
 
 
 def truncated_normal(
-    lower: Any,
-    upper: Any,
-    loc: Any = 0.0,
-    scale: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    lower: Any, upper: Any, loc: Any = 0.0, scale: Any = 1.0, shape: Any = None, *, dtype: Any = None,
+    generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """loc + scale z with z standard normal, conditioned on lower <= z <= upper.
 
     By the inverse of the distribution function, in float64, on the side of 0 where the bounds keep their digits: for
@@ -230,14 +194,8 @@ def truncated_normal(
 
 
 def vonmises(
-    mu: Any,
-    kappa: Any,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    mu: Any, kappa: Any, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """Angles in [-pi, pi] of density proportional to exp(kappa cos(x - mu)).
 
     By rejection from a wrapped Cauchy distribution, in float64, at most 24 rounds: more would be needed once in

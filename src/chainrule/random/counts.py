@@ -119,14 +119,8 @@ def _many_events(u: Tensor, mean: Tensor) -> Tensor:
 
 
 def binomial(
-    n: Any,
-    p: Any,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    n: Any, p: Any, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """Numbers of successes among `n` trials of probability `p`.
 
     Where n min(p, 1 - p) is below 10 by inversion, else by transformed rejection (see `poisson`).
@@ -191,14 +185,8 @@ def geometric(
 
 
 def negative_binomial(
-    n: Any,
-    p: Any,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    n: Any, p: Any, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """Numbers of failures before `n` successes (n positive, not only whole): Poisson numbers of gamma means."""
     given = ("n", n, POSITIVE), ("p", p, POSITIVE_PROBABILITY)
     draw = Draw("negative_binomial", shape, None, generator, key, *given, inner=float64)

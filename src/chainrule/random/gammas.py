@@ -46,14 +46,9 @@ def _log_gamma(draw: Draw, a: Tensor) -> Tensor:
 
 
 def gamma(
-    a: Any,
-    scale: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
+    a: Any, scale: Any = 1.0, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Gamma numbers of shape parameter `a`: density x^(a - 1) exp(-x / scale) / (gamma(a) scale^a) for x > 0.
 
     Args:

@@ -70,14 +70,9 @@ def parameters(name: str, shape: Any, dtype: DType, *values: Any) -> tuple[tuple
 
 
 def uniform(
-    low: Any = 0.0,
-    high: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
+    low: Any = 0.0, high: Any = 1.0, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Numbers spread evenly over [low, high); the shape is that of `low` and `high` unless given."""
     wanted = floating("uniform", dtype)
     extents, (lower, upper) = parameters("uniform", shape, wanted, low, high)
@@ -101,14 +96,9 @@ def standard_normal(key: Node, shape: tuple[int, ...], dtype: DType) -> Node:
 
 
 def normal(
-    mean: Any = 0.0,
-    std: Any = 1.0,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
+    mean: Any = 0.0, std: Any = 1.0, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Normally distributed numbers; gradients flow to `mean` and `std` if they are tensors."""
     wanted = floating("normal", dtype)
     extents, (centre, spread) = parameters("normal", shape, wanted, mean, std)
@@ -141,14 +131,9 @@ def words64(key: Node, shape: tuple[int, ...]) -> Node:
 
 
 def randint(
-    low: int,
-    high: int | None = None,
-    shape: Any = (),
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
+    low: int, high: int | None = None, shape: Any = (), *, dtype: Any = None, generator: Generator | None = None,
     key: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Whole numbers from `low` up to but without `high` (from 0 up to `low` if that is left out); int64 by default."""
     if high is None:
         low, high = 0, low

@@ -18,14 +18,8 @@ from .uniforms import floating
 
 
 def multivariate_normal(
-    mean: Any,
-    cov: Any,
-    shape: Any = None,
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    mean: Any, cov: Any, shape: Any = None, *, dtype: Any = None, generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """Normal vectors of covariance `cov`: mean + L z with cov = L L^T (Cholesky); gradients flow to both.
 
     Args:
@@ -52,14 +46,8 @@ def multivariate_normal(
 
 
 def ball(
-    d: int,
-    p: float = 2.0,
-    shape: Any = (),
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    d: int, p: float = 2.0, shape: Any = (), *, dtype: Any = None, generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """Points spread evenly over the ball of radius 1 of the p-norm in `d` dimensions, [*shape, d].
 
     Reference: Barthe, Guedon, Mendelson, Naor, A probabilistic approach to the geometry of the l_p^n-ball, 2005.
@@ -79,13 +67,8 @@ def ball(
 
 
 def orthogonal(
-    n: int,
-    shape: Any = (),
-    *,
-    dtype: Any = None,
-    generator: Generator | None = None,
-    key: Any = None,
-) -> Tensor:
+    n: int, shape: Any = (), *, dtype: Any = None, generator: Generator | None = None, key: Any = None,
+) -> Tensor:  # fmt: skip
     """Orthogonal matrices [*shape, n, n], spread evenly (by Haar's measure): the Q of a normal matrix, its signs fixed.
 
     Reference: Mezzadri, How to generate random matrices from the classical compact groups, 2007.
