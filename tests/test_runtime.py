@@ -68,3 +68,14 @@ def test_a_node_that_is_used_twice_is_referred_to_by_its_users_alone(results):
     del y
     root.numpy()
     assert results == [["exp"]]
+
+
+def test_gradients_and_the_loss_evaluated_along_with_them_are_all(results):
+    w = cr.tensor(np.ones((4, 2), np.float32), requires_grad=True)
+    w.numpy()
+    results.clear()
+    loss = cr.nn.functional.cross_entropy(X @ w, cr.asarray([0, 1, 0]))
+    loss.backward()
+    w.grad.numpy()
+    assert [len(found) for found in results] == [2]
+    assert loss._node.value is not None

@@ -72,10 +72,10 @@ def evaluate(nodes: Sequence[Node]) -> None:
     order = topological(pending)
     _add_siblings(order, pending)
     wanted = _with_history(pending, order)
-    if len(order) > len(pending):
-        wanted += _held(order, {*wanted, *hidden(order)})
     if _roots:
         wanted += [node for node in _along(order) if node not in wanted]
+    if len(order) > len(pending):
+        wanted += _held(order, {*wanted, *hidden(order)})
     if config.backend() == "interpreter":
         values = interpreter.run(wanted)
     else:
