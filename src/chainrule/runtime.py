@@ -11,8 +11,9 @@ import math
 import sys
 import threading
 import weakref
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -71,10 +72,10 @@ def evaluate(nodes: Sequence[Node]) -> None:
     order = topological(pending)
     _add_siblings(order, pending)
     wanted = _with_history(pending, order)
-    if len(order) > len(pending):
-        wanted += _held(order, {*wanted, *hidden(order)})
     if _roots:
         wanted += [node for node in _along(order) if node not in wanted]
+    if len(order) > len(pending):
+        wanted += _held(order, {*wanted, *hidden(order)})
     if config.backend() == "interpreter":
         values = interpreter.run(wanted)
     else:
@@ -164,12 +165,7 @@ def _with_history(pending: list[Node], order: list[Node]) -> list[Node]:
 
 def _held(order: list[Node], known: set[Node]) -> list[Node]:
     """The pending intermediate nodes that something outside of `order` refers to: a tensor, or work yet to be done."""
-    uses = dict.fromkeys(order, _OWN_REFERENCES)
-    for node in order:
-        if node.value is None:
-            for operand in node.inputs:
-                uses[operand] += 1
-    found = [n for n in order if sys.getrefcount(n) > uses[n] and n.value is None and n.inputs and n not in known]
+    found = [node for node in _referred(order, _OWN_REFERENCES) if node not in known]
     budget = KEPT_BYTES
     for number, node in enumerate(found):
         budget -= math.prod(node.shape) * node.dtype.itemsize
@@ -178,20 +174,20 @@ def _held(order: list[Node], known: set[Node]) -> list[Node]:
     return found
 
 
-#: references to a node that `_held` itself has and that come with being listed; measured, as they differ by interpreter
-_OWN_REFERENCES = 0
+def _referred(order: list[Node], own: int) -> list[Node]:
+    """The pending operands in `order` with more references than `own` and those of nodes that wait for them.
+
+    No variable may refer to a node here but that of the comprehension.
+    """
+    uses = Counter(chain.from_iterable([node.inputs for node in order if node.value is None]))
+    return [n for n in order if n.value is None and n.inputs and sys.getrefcount(n) > own + uses.get(n, 1)]
 
 
 def _own_references() -> int:
-    """How many references to a node `_held` sees although nothing outside refers to it."""
+    """How many references to a node `_referred` sees although nothing outside refers to it: interpreters differ."""
     order = [emit("alias", constant(np.zeros(1, np.float32)))]
-    known: set[Node] = set()
-    least = 0
-    while True:
-        uses = dict.fromkeys(order, least)
-        if not [n for n in order if sys.getrefcount(n) > uses[n] and n.value is None and n.inputs and n not in known]:
-            return least
-        least += 1
+    order.append(emit("alias", order[0]))
+    return next(own for own in count() if not _referred(order, own))
 
 
 _OWN_REFERENCES = _own_references()
