@@ -180,3 +180,23 @@ def test_what_a_product_reads_is_stored_once():
     wide = x.astype(np.float64) - x.astype(np.float64).mean(1, keepdims=True)
     expected = wide @ w + (wide / np.sqrt((wide * wide).mean(1, keepdims=True))).sum()
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max"])
+@pytest.mark.parametrize("shape", [(4096, 521), (2100, 1024), (1030, 2065)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_columns_of_many_rows_are_reduced_in_strips(name, shape, dtype):
+    """By the chains of single columns, of which few make no strip; in blocks of 256, or longer ones, added in order."""
+    x = (3 * normal(*shape)).astype(dtype)
+    if name == "prod":
+        x = (1 + x / 64).astype(dtype)
+    reduce = getattr(cr, name)
+    got, plan = compiled(lambda x: 1 + reduce(x, axis=0), x)
+    assert [kernel.strips for kernel in plan.kernels] == [True]
+    for columns in (slice(0, 40), slice(shape[1] - 40, shape[1])):
+        few, plan = compiled(lambda x: 1 + reduce(x, axis=0), x[:, columns].copy())
+        assert not any(kernel.strips for kernel in plan.kernels)
+        np.testing.assert_array_equal(got[columns], few)
+    expected = 1 + getattr(np, name)(x.astype(np.float64), axis=0)
+    if dtype is not np.int64 or name != "prod":
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
