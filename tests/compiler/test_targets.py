@@ -60,6 +60,18 @@ def elementary(dtype=np.float32):
     return [emit("sum", total, attributes=((1,),)), emit("pow", emit("abs", x), x), whole, larger]
 
 
+def walks():
+    """Centred long rows, reduced together and computed again behind their sum; columns that make strips."""
+    x, far = node(5, 700), node(4100, 520)
+
+    def over(value):
+        return emit("broadcast", value, attributes=((5, 700), (0,)))
+
+    centred = emit("sub", x, over(emit("max", x, attributes=((1,),))))
+    squares = emit("sum", emit("mul", centred, centred), attributes=((1,),))
+    return [emit("mul", centred, over(emit("rsqrt", squares))), emit("sum", far, attributes=((0,),))]
+
+
 def moving():
     """Gathers, scatters, padding, concatenation, random bits, a product in blocks of k."""
     x, index = node(9, 40), constant(np.array([3, -1, 0, 3]))
@@ -162,6 +174,7 @@ GRAPHS = {
     "elementary": elementary,
     "elementary float64": lambda: elementary(np.float64),
     "moving": moving,
+    "walks": walks,
     "random": lambda: Generator(3, 40).results,
 }
 

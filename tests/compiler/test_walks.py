@@ -131,11 +131,12 @@ def test_the_next_rows_are_fetched_by_the_pass_that_waits_least():
     (kernel,) = (kernel for kernel in plan.kernels if kernel.ahead)
     assert [i[1].name for i in kernel.inner.code if i[0] == "op"] == ["sub", "exp"] and len(ahead) == 3
     assert len(kernel.ahead) == 2 and "llvm.prefetch" in text(plan)
-    _, plan = compiled(lambda x: cr.functional.layer_norm(x, (1000,)), x)
-    mean, variance, last = plan.kernels
-    assert (len(mean.ahead), len(variance.ahead), len(last.ahead)) == (0, 1, 1)
-    assert [access for _, access in last.body.stores] == list(last.ahead)
-    assert "llvm.prefetch" in text(plan)
+    for rows, results in ((300, 0), (3000, 1)):  # results only if they are far away
+        _, plan = compiled(lambda x: cr.functional.layer_norm(x, (1000,)), normal(rows, 1000))
+        mean, variance, last = plan.kernels
+        assert (len(mean.ahead), len(variance.ahead), len(last.ahead)) == (0, 1, results)
+        assert [access for _, access in last.body.stores][:results] == list(last.ahead)
+        assert "llvm.prefetch" in text(plan)
 
 
 @pytest.mark.parametrize("rows", [2, 3, 5, 300, 301])
@@ -154,13 +155,23 @@ def test_long_rows_of_a_chain_are_reduced_together(rows, width):
     np.testing.assert_array_equal(got[-1:], alone)
 
 
+def rows_written(plan) -> list[int]:
+    """How many operands as large as its rows each kernel stores."""
+    stores = [(k, a) for k in plan.kernels for _, a in (*k.inner.stores, *k.body.stores)]
+    return [sum(k is kernel and k.accesses[a].strides[1:] == (1,) for k, a in stores) for kernel in plan.kernels]
+
+
 def test_centred_rows_are_computed_again_and_never_stored():
     """No pass of a layer norm but the last writes as much as a row."""
     x = normal(300, 1000)
     _, plan = compiled(lambda x: cr.functional.layer_norm(x, (1000,)), x)
-    written = [[a for _, a in (*k.inner.stores, *k.body.stores) if k.accesses[a].strides[1]] for k in plan.kernels]
-    assert [len(stores) for stores in written] == [0, 0, 1]
+    assert rows_written(plan) == [0, 0, 1]
     assert plan.arena_bytes < x.nbytes // 10
+    # but not where elementary functions are computed meanwhile, nor where rows are too long to stay near
+    _, plan = compiled(lambda x: cr.functional.log_softmax(x, 1), x)
+    assert sum(rows_written(plan)) == 2
+    _, plan = compiled(lambda x: cr.functional.layer_norm(x, (5000,)), normal(30, 5000))
+    assert sum(rows_written(plan)) == 2
 
 
 def test_what_a_product_reads_is_stored_once():
@@ -180,3 +191,23 @@ def test_what_a_product_reads_is_stored_once():
     wide = x.astype(np.float64) - x.astype(np.float64).mean(1, keepdims=True)
     expected = wide @ w + (wide / np.sqrt((wide * wide).mean(1, keepdims=True))).sum()
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max"])
+@pytest.mark.parametrize("shape", [(4096, 521), (2100, 1024), (1030, 2065)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_columns_of_many_rows_are_reduced_in_strips(name, shape, dtype):
+    """By the chains of single columns, of which few make no strip; in blocks of 256, or longer ones, added in order."""
+    x = (3 * normal(*shape)).astype(dtype)
+    if name == "prod":
+        x = (1 + x / 64).astype(dtype)
+    reduce = getattr(cr, name)
+    got, plan = compiled(lambda x: 1 + reduce(x, axis=0), x)
+    assert [kernel.strips for kernel in plan.kernels] == [True]
+    for columns in (slice(0, 40), slice(shape[1] - 40, shape[1])):
+        few, plan = compiled(lambda x: 1 + reduce(x, axis=0), x[:, columns].copy())
+        assert not any(kernel.strips for kernel in plan.kernels)
+        np.testing.assert_array_equal(got[columns], few)
+    expected = 1 + getattr(np, name)(x.astype(np.float64), axis=0)
+    if dtype is not np.int64 or name != "prod":
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)

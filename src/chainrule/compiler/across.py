@@ -6,11 +6,16 @@ from lies in memory at any rate and is read as fast as they would be; storing th
 
 from __future__ import annotations
 
+import math
+
 from .canonical import MOVEMENTS, Item
+from .kernel import TRANSCENDENTAL
 from .recompute import is_reduction, ordered, shown, stored_bytes
 
 #: operations that take less than storing their result
 LIGHT = frozenset("add sub mul neg square abs maximum minimum relu".split())
+#: bytes of what is reduced to one element, beyond which it is not near any more when it is read again
+LONGEST = 8 << 10
 #: items between a value and the reductions that are looked for behind it
 NEAR = 8
 
@@ -68,7 +73,7 @@ class _Across:
         for x in near:
             for user in self._users.get(id(x), ()):
                 if is_reduction(user):
-                    mine |= self._own[id(user)]
+                    mine |= self._own[id(user)] if _reduced_bytes(user) <= LONGEST else 0
                 elif len(near) < NEAR and id(user) not in seen and _is_walked(user):
                     seen.add(id(user))
                     near.append(user)
@@ -78,6 +83,8 @@ class _Across:
         """Whether storing an item can be spared, and it follows from one operand of its size that is stored anyway."""
         users = self._users[id(item)]
         if item.kind not in LIGHT or id(item) in self._kept or not all(_is_walked(u) or is_reduction(u) for u in users):
+            return False
+        if any(user.kind in TRANSCENDENTAL for user in users):  # a pass of such has time to store
             return False
         size = stored_bytes(item)
         large = [shown(x) for x in item.inputs if stored_bytes(x) * 8 > size]
@@ -90,3 +97,9 @@ class _Across:
 def _is_walked(item: Item) -> bool:
     """Whether an item is computed element by element, or shows elements elsewhere."""
     return item.kind in MOVEMENTS or (item.op is not None and item.op.family == "elementwise")
+
+
+def _reduced_bytes(item: Item) -> float:
+    """Bytes of what a reduction reads for one element of its result."""
+    (x,) = item.inputs
+    return math.prod(x.shape) * x.dtype.itemsize / max(math.prod(item.shape), 1)

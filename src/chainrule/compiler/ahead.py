@@ -3,8 +3,8 @@
 A chain passes over a few rows several times, and only its first pass over an operand waits for memory. A processor
 looks ahead within a pass, and not beyond a page; so kernels of the chain ask for each operand where the next call
 will be. Best does one that computes elementary functions, which takes longer than the memory; else the second that
-touches an operand, since the first has loads of its own to wait for. Rows that are near by then are reduced several
-at once.
+touches an operand, since the first has loads of its own to wait for. What is touched once, as a rule a result, is asked
+for if it comes from far away. Rows that are near by then are reduced several at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from .lowering import Step
 
 #: bytes of a row of all operands beyond which the next one would push this one out of the nearest cache
 LONGEST = 24 << 10
+#: bytes of all operands from which on what a chain touches once comes from the memory
+FAR = 16 << 20
 #: rows that are reduced at once
 MOST_ROWS = (4, 2)
 
@@ -30,27 +32,37 @@ def fetch_ahead(steps: list[Step]) -> None:
                 size[access.buffer] = step.row_elements.get(access.buffer, 0) * access.dtype.itemsize
     if sum(size.values()) > LONGEST:
         return
-    kernels = [step.kernel for step in steps if step.kernel is not None]
-    hard = sorted((kernel for kernel in kernels if _functions(kernel)), key=_functions, reverse=True)
+    far = sum(size.values()) * max(step.rows for step in steps) >= FAR
     touching: dict[int, list[tuple[Kernel, int]]] = {}
-    for kernel in hard or kernels:
+    for kernel in (step.kernel for step in steps if step.kernel is not None):
         for buffer, number in {kernel.accesses[n].buffer: n for n in _walked(kernel)}.items():
             touching.setdefault(buffer, []).append((kernel, number))
     for buffer in sorted(wanted & touching.keys()):
         found = touching[buffer]
-        kernel, number = found[0 if hard or len(found) == 1 else 1]
+        kernel, number = max(found, key=lambda place: _functions(place[0]))
+        if not _functions(kernel):
+            kernel, number = found[:2][-1]
+            if len(found) == 1 and not far:  # as a rule a result
+                continue
         kernel.ahead = tuple(sorted((*kernel.ahead, number)))
 
 
 def take_together(steps: list[Step], chunk: int) -> int:
     """Let reductions of a chain that gets `chunk` rows at a time take several of them at once; the rows of a chunk."""
-    kernels = [step.kernel for step in steps if step.kernel is not None and step.kernel.kind == "reduce"]
+    kernels = [step.kernel for step in steps if step.kernel is not None and _waits(step.kernel)]
     rows = next((rows for rows in MOST_ROWS if rows <= chunk), 0)
     if not rows or not kernels or not _is_chain(steps):
         return chunk
     for kernel in kernels:
         kernel.together = rows
     return chunk // rows * rows
+
+
+def _waits(kernel: Kernel) -> bool:
+    """Whether a kernel reduces along rows, with little else to do than to wait for one element after the other."""
+    if kernel.kind != "reduce" or kernel.vector < kernel.static[1] or _functions(kernel):
+        return False
+    return kernel.static[0] not in ("max", "min", "argmax", "argmin")
 
 
 def _is_chain(steps: list[Step]) -> bool:

@@ -83,7 +83,7 @@ class Kernel:
     `baked` says whether sizes and strides other than axis 0's are constants of the code.
     `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
     for while these are worked on. `together`: how many rows a reduction along rows takes at once because they are near,
-    0 where they may come from far away.
+    0 where they may come from far away. `strips`: whether a reduction down columns walks along a few rows at a time.
     """
 
     kind: str
@@ -100,6 +100,7 @@ class Kernel:
     in_place: tuple[int, ...] = ()
     ahead: tuple[int, ...] = ()
     together: int = 0
+    strips: bool = False
 
     def with_arguments(self, words: list[int]) -> Kernel:
         """The kernel whose arguments are `words`, in the layout of `ArgumentLayout`: same code, other numbers."""
@@ -145,7 +146,7 @@ class Kernel:
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
-            self.together,
+            self.together, self.strips,
         )  # fmt: skip
 
 

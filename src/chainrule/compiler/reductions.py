@@ -15,6 +15,9 @@ from .views import collapse, contiguous
 if TYPE_CHECKING:
     from .lowering import Lowering
 
+#: bytes from which on what a reduction reads comes from the memory, and of a row that is long enough to walk along
+FAR, LONG_ROW = 8 << 20, 2 << 10
+
 
 def lower_reduction(lowering: Lowering, group: Group) -> None:
     """Add the kernel of a reduction, with what goes into it and what follows it."""
@@ -91,9 +94,22 @@ def _try_reduce(lowering: Lowering, group: Group, item: Item, x: Item, axes, pro
     short = lowering.baked and lanes == 1 and length <= SHORT_REDUCTION and not arg
     static = (item.kind, reduced, 1 if arg else lanes, short, value)
     kernel = Kernel("reduce", tuple(sizes), vector, accesses, body, inner, tuple(bodies.extra), static, lowering.baked)
+    kernel.strips = _in_strips(kernel, x.dtype.itemsize)
     rows = x.shape[0] if kept and kept[0] == 0 and x.shape[0] > 1 else 0
     lowering.add(kernel, rows, lowering.label([*prologue, item, *group.items]))
     return True
+
+
+def _in_strips(kernel: Kernel, itemsize: int) -> bool:
+    """Whether a plain reduction down the columns of many long rows, one behind the other, comes from the memory."""
+    name, reduced, lanes, short, _ = kernel.static
+    vector, last = kernel.vector, len(kernel.sizes) - 1
+    if not kernel.baked or lanes > 1 or short or name.startswith("arg") or last != reduced or vector >= reduced:
+        return False
+    if len(kernel.inner.code) > 1 or kernel.accesses[kernel.inner.code[0][1]].strides[vector] != 1:
+        return False
+    row = kernel.sizes[vector] * itemsize
+    return row >= LONG_ROW and row * kernel.sizes[reduced] >= FAR
 
 
 def _collapsed(shape: tuple[int, ...], bodies: Bodies, axes: list[int], by_chance: bool) -> list[list[int]]:

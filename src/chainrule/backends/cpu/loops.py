@@ -14,6 +14,7 @@ from ...compiler.kernel import LANES, TRANSCENDENTAL, Body, Kernel
 from ...dtypes import DType, bool_, float32, float64, int64, uint32
 from ..base import ScalarBuilder, Value
 from .bodies import BodyCode, Point, steady
+from .columns import reduce_columns
 from .emit import Function, Int, always_masked, whole_vectors
 from .emit import llvm_type as element_type
 from .extremes import extreme_lanes
@@ -498,6 +499,15 @@ def _kept_vectors(f: Function, inner: Point, outer: Point, work) -> None:
         with f.loop(0, count) as loop:
             epilogue.run(moved(outer, loop.index, kernel.body), Value(kept.get(loop.index), dtype))
 
+    if kernel.strips:
+        name, dtype = kernel.static[0], _value_dtype(f, kernel.inner, kernel.static[4])
+        wide = f.builder(LANES)
+
+        def combined(total: str, given: str) -> str:
+            return combine(wide, name, Value(total, dtype), Value(given, dtype)).ref
+
+        first_value = wide.const(identity(name, dtype), dtype).ref
+        begin, several = reduce_columns(f, inner, outer, (begin, end), dtype, first_value, combined), ()
     for together in several:
         first = whole_vectors(f, begin, end, LANES * together)
         with f.loop(begin, first, LANES * together) as loop:
