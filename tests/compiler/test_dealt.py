@@ -113,7 +113,7 @@ def test_chains_side_by_side_and_one_after_another():
             assert plan.dealt and plan.blocks == "dealt"
             assert plan.dense == (not plan.across and dense_rows(host.num_vector_registers, lanes, 6) > 0)
             assert plan.across == (layout == "NT" and m == 1)
-    assert kernel(128, 512, 10, "TN").blocks == "inside" and kernel(128, 512, 10, "TN").dealt
+    assert kernel(128, 512, 11, "TN").blocks == "inside" and kernel(128, 512, 11, "TN").dealt
     assert not kernel(128, 512, 40, "NN").dealt and not kernel(128, 128, 10, "NN").dealt
 
 
@@ -125,3 +125,16 @@ def test_sums_stay_in_registers(registers, lanes):
         assert rows == 0 or rows * vectors + SPARE_AT_LEAST <= registers
         assert rows == 0 or vectors < DEALT * math.ceil(columns / lanes)
         assert not side_by_side(registers, 5, 1, False)
+
+
+@pytest.mark.skipif(toolchain.host().vector_bits < 512, reason="as many columns fill narrower vectors")
+def test_few_columns_of_many_terms_have_vectors_along_the_rows():
+    """All lanes are in use; the result, written one by one, is the same."""
+    plain = kernel(512, 128, 10, "TN")
+    assert plain.tile[0] == 10 and math.prod(plain.panels) >= 1 and kernel(512, 32, 10, "TN").tile[0] != 10
+    a, b = operands(512, 128, 10, "float32")
+    left = turned(a, True)
+    got = cr.compile(lambda a, b: a @ b)(left, cr.asarray(b)).numpy()
+    np.testing.assert_array_equal(got, cr.compile(lambda a, b: a @ b)(cr.asarray(a), cr.asarray(b)).numpy())
+    scaled = cr.compile(lambda a, b: (a @ b) * 0.5)(left, cr.asarray(b)).numpy()
+    np.testing.assert_array_equal(scaled, got * np.float32(0.5))
