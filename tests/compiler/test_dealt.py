@@ -101,7 +101,7 @@ def kernel(m: int, k: int, n: int, layout: str):
         b, axes_b = constant(np.zeros((n, k), np.float32)), (2, 1)
     product = emit("contract", a, b, attributes=(axes_a, axes_b, (0, 2)))
     kernels = make_plan(topological([product]), [product], CpuTiles(toolchain.host()), 1, None, True).kernels
-    return next(k for k in kernels if k.kind == "contract").static
+    return next(k for k in kernels if k.kind == "contract")
 
 
 def test_chains_side_by_side_and_one_after_another():
@@ -109,12 +109,13 @@ def test_chains_side_by_side_and_one_after_another():
     lanes = host.vector_bits // 32
     for m in (1, 128):
         for layout in ("NN", "NT"):
-            plan = kernel(m, 512, 6, layout)
+            plan = kernel(m, 512, 6, layout).static
             assert plan.dealt and plan.blocks == "dealt"
             assert plan.dense == (not plan.across and dense_rows(host.num_vector_registers, lanes, 6) > 0)
             assert plan.across == (layout == "NT" and m == 1)
-    assert kernel(128, 512, 10, "TN").blocks == "inside" and kernel(128, 512, 10, "TN").dealt
-    assert not kernel(128, 512, 40, "NN").dealt and not kernel(128, 128, 10, "NN").dealt
+    plan = kernel(128, 512, 11, "TN").static
+    assert plan.blocks == "inside" and plan.dealt
+    assert not kernel(128, 512, 40, "NN").static.dealt and not kernel(128, 128, 10, "NN").static.dealt
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
@@ -125,3 +126,15 @@ def test_sums_stay_in_registers(registers, lanes):
         assert rows == 0 or rows * vectors + SPARE_AT_LEAST <= registers
         assert rows == 0 or vectors < DEALT * math.ceil(columns / lanes)
         assert not side_by_side(registers, 5, 1, False)
+
+
+@pytest.mark.skipif(toolchain.host().vector_bits < 512, reason="as many columns fill narrower vectors")
+def test_few_columns_of_many_terms_have_vectors_along_the_rows():
+    """All lanes are in use; the result, written one by one, is the same."""
+    assert kernel(512, 128, 10, "TN").sizes == (10, 512) and kernel(512, 32, 10, "TN").sizes == (512, 10)
+    a, b = operands(512, 128, 10, "float32")
+    left = turned(a, True)
+    got = cr.compile(lambda a, b: a @ b)(left, cr.asarray(b)).numpy()
+    np.testing.assert_array_equal(got, cr.compile(lambda a, b: a @ b)(cr.asarray(a), cr.asarray(b)).numpy())
+    scaled = cr.compile(lambda a, b: (a @ b) * 0.5)(left, cr.asarray(b)).numpy()
+    np.testing.assert_array_equal(scaled, got * np.float32(0.5))

@@ -25,7 +25,7 @@ FIRST_BUFFER = 2
 #: a reduction at most this long is one chain of operations, and its loop may be unrolled
 SHORT_REDUCTION = 16
 #: terms of a chain of multiply-adds that is written out, so that small tiles follow one another without a pause
-SHORT_CHAIN = 9
+SHORT_CHAIN = 12
 #: outputs and inputs, along an axis, of a tile of a convolution by fewer multiplications
 TILE_OUTPUTS, TILE_INPUTS = 2, 4
 #: keys that an attention kernel works on together, unless it keeps all exponentials

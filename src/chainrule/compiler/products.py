@@ -23,6 +23,9 @@ LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 #: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
 #: rows on the left, if its columns are so long at least
 FEW_ROWS, LONG_COLUMN = 8, 16
+#: terms from which on vectors along the rows, all of whose lanes are in use, pay for writing a few columns one by one,
+#: if nothing else is read or written that way
+WORTH_SCATTERING = 64
 
 
 def lower_product(lowering: Lowering, group: Group) -> None:
@@ -41,7 +44,8 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     itemsize = item.dtype.itemsize
     lanes = lowering.tiles.lanes(itemsize)
     dealt = product_chains(k, n) > 1
-    swapped = a_m == 1 and m >= lanes and (n < lanes // 2 or (b_n != 1 and n < lanes)) and n < m
+    narrow = n < lanes // 2 or (4 * n <= 3 * lanes and k >= WORTH_SCATTERING and not group.items)
+    swapped = a_m == 1 and m >= lanes and (narrow or (b_n != 1 and n < lanes)) and n < m
     if swapped:
         view_a, view_b, lead_a, lead_b = view_b, view_a, lead_b, lead_a
         m, n, a_m, a_k, b_k, b_n = n, m, b_n, b_k, a_k, a_m

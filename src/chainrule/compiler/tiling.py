@@ -83,7 +83,11 @@ def _tiles(extents: tuple[int, ...], free: tuple[int, ...], limit: int) -> list[
     # the range of axis 0 is an argument and cut into chunks: its tiles are ones that divide them
     sizes = [[-(-extent // parts) for parts in range(1, min(extent, 64) + 1)] for extent in extents]
     if extents:
-        sizes[0] = [extents[0], *(size for size in (16, 8, 4, 2, 1) if size < extents[0])]
+        half = -(-extents[0] // 2) if extents[0] < SMALL_BATCH else 1
+        sizes[0] = [
+            extents[0],
+            *sorted({half, *(size for size in (16, 8, 4, 2, 1) if size < extents[0])}, reverse=True),
+        ]
     for first in range(len(free)):
         whole = [1] * len(extents)
         for axis in (*free[first:], *free[:first]):
