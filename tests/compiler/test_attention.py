@@ -155,6 +155,19 @@ def test_parts_of_two_concatenations_and_twice_of_one():
         np.testing.assert_array_equal(one.numpy(), again.numpy())
 
 
+def test_parts_that_numpy_computes():
+    z = np.array([1 + 2j, 3 + 4j, 5 - 6j], np.complex64)
+
+    def joined(z):
+        parts = cr.real(z), cr.imag(z)
+        return cr.concat(parts), cr.stack(parts), cr.stack([part * 2 for part in parts], axis=1)
+
+    expected = [1, 3, 5, 2, 4, -6], [[1, 3, 5], [2, 4, -6]], [[2, 4], [6, 8], [10, -12]]
+    for function in (joined, cr.compile(joined)):
+        for one, exact in zip(function(cr.asarray(z)), expected, strict=True):
+            assert one.tolist() == exact
+
+
 def test_features_that_do_not_lie_side_by_side():
     q, k, v, c = (values(2, 24, 33, seed=i) for i in range(4))
     expected = gradients(*(cr.asarray(np.ascontiguousarray(np.swapaxes(x.numpy(), 1, 2))) for x in (q, k, v, c)))

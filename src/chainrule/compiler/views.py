@@ -141,7 +141,7 @@ class Views:
             axis, strides, offset = item.op.axis, contiguous(item.shape), 0  # type: ignore[union-attr]
             for number, part in enumerate(item.inputs):
                 x, inner = _unwrapped(part, strides)
-                placed = x.op is not None and x.op.family == "elementwise"
+                placed = x.op is not None and x.op.family == "elementwise" and x.kind not in WHOLE
                 placed |= x.kind == "part" and x.inputs[0].kind in ATTENTION
                 taken = x.index in found or x.index in self._fixed or x.index in self._padding
                 if placed and not taken:
