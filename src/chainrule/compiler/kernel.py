@@ -212,6 +212,11 @@ class Window(NamedTuple):
         reach = self.extent - 1 - self.start - (terms - 1) * self.jump
         return first, max(min(reach // self.step + 1, count), first)
 
+    def beyond(self, count: int, terms: int, tile: int) -> list[int]:
+        """The first index of each of the tiles of `count` indices that is shorter or sees beyond the image."""
+        first, last = self.inside(count, terms)
+        return [begin for begin in range(0, count, tile) if begin < first or begin + tile > last]
+
 
 class Tiling(NamedTuple):
     """How a contraction walks its space (see backends/cpu/nest.py).
@@ -225,7 +230,7 @@ class Tiling(NamedTuple):
     `block`: tiles of an image that are transformed together (see compiler/winograd.py), 0 for the plain nest.
     `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
     `windows`: where a depthwise convolution may look over the borders of a (backends/cpu/windows.py), for each spatial
-    axis; `together`: terms of the last summed axis that are written out.
+    axis; `together`: terms of the last summed axis that are written out, or tiles of rows (backends/cpu/planes.py).
     """
 
     lanes: int

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: places of a kernel, all of which are written out; vectors of a panel; sums of a tile, and multiply-adds of one
 MOST_PLACES, WIDEST, SUMS, WRITTEN = 49, 2, 16, 256
+#: multiply-adds of a kernel whose tiles at the borders are written out too
+ALL_WRITTEN = 512
 
 
 def along_planes(lowering: Lowering, group: Group) -> bool:
@@ -83,27 +85,32 @@ def planes_nest(lowering: Lowering, item: Item) -> tuple[Space, Operand, Operand
 def planes_tiling(lanes: int, space: Space) -> Tiling:
     """The tiling: rows that share what they read, as many as leave few over, of a panel of one or two vectors."""
     extents, reduced = tuple(space.extents), tuple(space.summed)
-    panels, tile = split_panels(-(-extents[-1] // lanes), WIDEST), [1] * (len(extents) - 1)
+    panels, tile, together = split_panels(-(-extents[-1] // lanes), WIDEST), [1] * (len(extents) - 1), 1
     if len(reduced) > 1:
-        tile[-1] = _plane(lanes, extents[2:], reduced, space.windows)[1]
-    return Tiling(lanes, tuple(tile), panels, space.fixed, reduced, 0, "one", False, windows=space.windows)
+        _, tile[-1], together = _plane(lanes, extents[2:], reduced, space.windows)
+    return Tiling(
+        lanes, tuple(tile), panels, space.fixed, reduced, 0, "one", False, windows=space.windows, together=together
+    )
 
 
 def _plane(
     lanes: int, extents: tuple[int, ...], reduced: tuple[int, ...], windows: tuple[Window, ...]
-) -> tuple[float, int]:
-    """Estimated cycles of a plane, and how many of its rows are a tile."""
+) -> tuple[float, int, int]:
+    """Estimated cycles of a plane, how many of its rows are a tile, and how many tiles are written out."""
     vectors, places = -(-extents[-1] // lanes), math.prod(reduced)
     wide = min(WIDEST, vectors)
     alone = 1.5 * places * vectors + 4 * vectors + 12  # cycles of a row some of whose terms may lie outside
     if len(reduced) == 1:
-        return alone, 1
+        return alone, 1, 1
     first, last = windows[-2].inside(extents[-2], reduced[-2])
-    best = math.inf, 1
-    for rows in range(1, max(min(SUMS // wide, WRITTEN // (places * wide)), 1) + 1):
+    best = math.inf, 1, 1
+    for rows in range(1, max(min(SUMS // wide, WRITTEN // (places * wide), extents[-2]), 1) + 1):
         read = len({i * windows[-2].step + k * windows[-2].jump for i in range(rows) for k in range(reduced[-2])})
         loads = places // reduced[-2] * read  # hardly one of which is aligned
         tiles = (last - first) // rows
-        tile = max(rows * places / 2, loads) * vectors + rows * vectors + 10 * -(-vectors // wide)
-        best = min(best, (tiles * tile + (extents[-2] - tiles * rows) * alone, rows))
-    return math.prod(extents[:-2]) * best[0], best[1]
+        work, begun = (max(rows * places / 2, loads) + rows) * vectors, 10 * -(-vectors // wide)
+        best = min(best, (tiles * (work + begun) + (extents[-2] - tiles * rows) * alone, rows, 1))
+        different = 1 + len(windows[-2].beyond(extents[-2], reduced[-2], rows))
+        if different * rows * places * wide * min(-(-vectors // wide), 3) <= ALL_WRITTEN:
+            best = min(best, (extents[-2] / rows * work + -(-extents[-2] // rows) * begun, rows, different))
+    return math.prod(extents[:-2]) * best[0], *best[1:]

@@ -139,8 +139,12 @@ def transformed_kernel(
 
 
 def partial_gradient(lowering: Lowering, parts: int, channels: int, outputs: int) -> tuple[int, tuple[int, ...]]:
-    """A buffer for the sums over the tiles of each part, and its strides (part, channel, 3, 3, output channel)."""
-    shape = (parts, TILE_INPUTS * TILE_INPUTS, channels, outputs)
+    """A buffer for the sums over the tiles of each part, and its strides (part, channel, 3, 3, output channel).
+
+    Its rows are whole vectors: the processor waits for a masked write when what lies beside it is read.
+    """
+    lanes = lowering.tiles.lanes(float32.itemsize)
+    shape = (parts, TILE_INPUTS * TILE_INPUTS, channels, -(-outputs // lanes) * lanes)
     buffer = lowering.new_buffer("arena", float32, shape)
     part, element, channel, output = contiguous(shape)
     return buffer.number, (part, channel, TILE_INPUTS * element, element, output)

@@ -85,22 +85,32 @@ class Planes(Nest):
             return
         size, step = f.size(axis), extents[axis]
         assert isinstance(size, int)
-        first, last = self.windows[-2].inside(size, self._places()[-2])
-        whole = (last - first) // step * step
+        window, terms = self.windows[-2], self._places()[-2]
 
-        def at(index: Int, rows: int) -> None:
+        def at(index: Int, rows: int, inside: bool) -> None:
             moved = self._moved(pointers, axis, index)
-            self.place[axis] = index if rows == 0 else None
+            self.place[axis] = None if inside else index
             here = point.moved(axis, index, body)
-            self._tile(here, moved, span, flags, column, masks, [*extents[:axis], max(rows, 1)], written)
+            self._tile(here, moved, span, flags, column, masks, [*extents[:axis], rows], written)
 
+        first, last = window.inside(size, terms)
+        beyond = window.beyond(size, terms, step)
+        if self.tiling.together > 1:  # tiles at the borders are written out
+            for begin in beyond:
+                at(begin, min(step, size - begin), False)
+            looped = [begin for begin in range(0, size, step) if begin not in beyond]
+            if looped:
+                with f.loop(looped[0], looped[-1] + 1, step) as loop:
+                    at(loop.index, step, True)
+            return
+        whole = (last - first) // step * step
         if whole:
             with f.loop(first, first + whole, step) as loop:
-                at(loop.index, step)
+                at(loop.index, step, True)
         if whole < size:
             with f.loop(0, size - whole) as loop:
                 behind = f.let(f"icmp sge i64 {loop.index}, {first}")
-                at(f.add(loop.index, f.let(f"select i1 {behind}, i64 {whole}, i64 0")), 0)
+                at(f.add(loop.index, f.let(f"select i1 {behind}, i64 {whole}, i64 0")), 1, False)
 
     def _tile(self, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
         rows = extents[-1] if len(self.windows) > 1 else 1
@@ -164,6 +174,11 @@ class Planes(Nest):
                 image = f.advance(image, self.dtype, ahead * unit)
                 continue
             position = f.add(f.mul(window.step, first), window.start + ahead)
+            if isinstance(position, int):
+                if not 0 <= position < window.extent:
+                    return image, "true"
+                image = f.advance(image, self.dtype, ahead * unit)
+                continue
             beyond = f.let(f"icmp uge i64 {position}, {window.extent}")  # negative positions are large
             outside = beyond if outside is None else f.let(f"or i1 {outside}, {beyond}")
             nearest = f.minimum(f.maximum(position, 0), window.extent - 1)
@@ -178,6 +193,8 @@ class Planes(Nest):
     def _read(self, pointer: str, column: Int, j: int, place: int, outside: str | None) -> Value:
         """A vector of a row, with zeros for what lies outside of the image."""
         f, window, lanes = self.f, self.windows[-1], self.lanes
+        if outside == "true":
+            return f.builder(lanes).const(0, self.dtype)
         mask = None
         if self.known:
             assert isinstance(column, int)

@@ -21,7 +21,8 @@ from .winograd_tiles import ELEMENTS, Grid, Tiles, both_ways
 class Gradient(Tiles):
     """Sizes are parts of the batch, input channels, rows and columns of the kernel, output channels; accesses 0 and 1
     the input and the cotangent, with strides of images, rows and columns behind those of the sizes; access 2 the sums
-    of the transformed gradient. ``extra = (terms, images of a part at most, images, ...)``."""
+    of the transformed gradient, in rows of whole vectors. ``extra = (terms, images of a part at most, images, ...)``.
+    """
 
     def __init__(self, f: Function):
         super().__init__(f)
@@ -50,14 +51,9 @@ class Gradient(Tiles):
         return f.let(f"udiv i64 {f.mul(part, f.extra(2))}, {f.size(0)}")
 
     def _clear(self, sums: str) -> None:
-        f, total = self.f, ELEMENTS * self.channels * self.outputs
-        zero = self.builder.const(0, self.dtype)
-        whole = total // self.lanes * self.lanes
-        with f.loop(0, whole, self.lanes) as loop:
+        f, zero = self.f, self.builder.const(0, self.dtype)
+        with f.loop(0, ELEMENTS * self.channels * self.asked.row, self.lanes) as loop:
             f.store(zero, f.advance(sums, self.dtype, loop.index), 1, self.lanes)
-        if whole < total:
-            mask = f.mask(total - whole, self.lanes)
-            f.store(zero, f.advance(sums, self.dtype, whole), 1, self.lanes, mask)
 
     def _transform(self, first: Int, count: Int) -> None:
         f, accesses = self.f, self.f.kernel.accesses
@@ -100,7 +96,7 @@ class Gradient(Tiles):
                 self.ask_for_inputs(1, (5, 6, 7), place, 0, self.outputs)
             given = f.advance(self.given.place, dtype, f.mul(elements.index, self.given.element))
             asked = f.advance(self.asked.place, dtype, f.mul(elements.index, self.asked.element))
-            total = f.advance(sums, dtype, f.mul(elements.index, self.channels * self.outputs))
+            total = f.advance(sums, dtype, f.mul(elements.index, self.channels * self.asked.row))
             for column, masks in self.each_panel(self.outputs):
                 columns = [f.advance(asked, dtype, f.add(column, j * self.lanes)) for j in range(len(masks))]
 
@@ -108,13 +104,12 @@ class Gradient(Tiles):
                     a = f.advance(given, dtype, first)
                     none: list[str | None] = [None] * len(masks)
                     found = self.chain(a, range(size), self.given.row, columns, self.asked.row, count, none)
-                    place = f.advance(total, dtype, f.add(f.mul(first, self.outputs), column))
+                    place = f.advance(total, dtype, f.add(f.mul(first, self.asked.row), column))
                     for number, value in enumerate(found):
                         row, j = divmod(number, len(masks))
-                        there = f.advance(place, dtype, row * self.outputs + j * self.lanes)
-                        before = f.load(there, dtype, 1, self.lanes, masks[j])
-                        both = self.builder.add(before, Value(value, dtype))
-                        f.store(both, there, 1, self.lanes, masks[j])
+                        there = f.advance(place, dtype, row * self.asked.row + j * self.lanes)
+                        both = self.builder.add(f.load(there, dtype, 1, self.lanes), Value(value, dtype))
+                        f.store(both, there, 1, self.lanes)
 
                 whole = self.channels // rows * rows
                 if whole == rows:
@@ -131,10 +126,10 @@ class Gradient(Tiles):
         code = BodyCode(f, body, 4)
         start = Point.start(f, body, self.lanes).moved(0, part, body)
         with f.loop(0, self.channels) as loop:
-            line = f.advance(sums, dtype, f.mul(loop.index, self.outputs))
+            line = f.advance(sums, dtype, f.mul(loop.index, self.asked.row))
             row = start.moved(1, loop.index, body)
             for at, mask in self.each_vector(self.outputs):
-                element = self.channels * self.outputs
+                element = self.channels * self.asked.row
                 grid = self.grid(f.advance(line, dtype, at), INPUTS * element, element, mask)
                 places = itertools.product(range(3), repeat=2)
                 for (i, j), value in zip(places, itertools.chain.from_iterable(both_ways(self._gathered, grid))):
