@@ -55,9 +55,19 @@ def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
 
 
 def _without_doubles(items: list[Item], outputs: list[Item], time: dict[int, int]) -> list[Item]:
-    """`items` with one for copies of the same for users that are near one another."""
+    """`items` with one copy for users that are near one another, where two would compute elementary functions twice.
+
+    Of others each kernel has its own, as one for two kernels would have to be stored.
+    """
     known: dict[tuple, Item] = {}
     same: dict[int, Item] = {}
+    shared: set[int] = set()  # elementary functions of copies, and what they and their users are computed from
+    for item in items:
+        if item.late and (item.kind in TRANSCENDENTAL or any(id(x) in shared for x in item.inputs)):
+            shared.add(id(item))
+    for item in reversed(items):
+        if id(item) in shared:
+            shared.update(id(x) for x in item.inputs if x.late)
     for item in items:
         item.inputs = tuple(same.get(id(x), x) for x in item.inputs)
         if item.late:
@@ -65,7 +75,7 @@ def _without_doubles(items: list[Item], outputs: list[Item], time: dict[int, int
             first = known.get(key)
             if first is None or time[id(item)] - time[id(first)] > LATE:
                 known[key] = item
-            else:
+            elif id(first) in shared or id(item) in shared:
                 same[id(item)] = first
     return ordered(items, outputs) if same else items
 
