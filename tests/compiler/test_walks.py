@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule import nn, optim
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.codegen import kernel_module
+from chainrule.compiler import lowering
 from chainrule.compiler.kernel import LANES
 
 WIDE = toolchain.host().vector_bits >= 512
@@ -191,6 +193,27 @@ def test_what_a_product_reads_is_stored_once():
     wide = x.astype(np.float64) - x.astype(np.float64).mean(1, keepdims=True)
     expected = wide @ w + (wide / np.sqrt((wide * wide).mean(1, keepdims=True))).sum()
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_backward_pass_asks_for_is_stored_once(monkeypatch):
+    """Rows that are kept for it are not computed again: it would keep what follows from them as well."""
+
+    def arena():
+        model = nn.Sequential(*(nn.TransformerEncoderLayer(64, 2, 256, dropout=0.0, norm_first=True) for _ in range(3)))
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            cr.sum(model(x)).backward()
+            optimizer.step()
+
+        compiled = cr.compile(step)
+        compiled(cr.asarray(normal(64, 16, 64)))
+        return compiled.programs[0].plan.arena_bytes
+
+    with_copies = arena()
+    monkeypatch.setattr(lowering, "recompute_across", lambda items, outputs: items)
+    assert with_copies <= arena()
 
 
 @pytest.mark.parametrize("name", ["sum", "prod", "max"])

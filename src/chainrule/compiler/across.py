@@ -10,7 +10,7 @@ import math
 
 from .canonical import MOVEMENTS, Item
 from .kernel import TRANSCENDENTAL
-from .recompute import is_reduction, ordered, shown, stored_bytes
+from .recompute import LATE, is_reduction, ordered, shown, stored_bytes, times
 
 #: operations that take less than storing their result
 LIGHT = frozenset("add sub mul neg square abs maximum minimum relu".split())
@@ -32,6 +32,7 @@ class _Across:
     def __init__(self, items: list[Item], outputs: list[Item]):
         self.copied = False
         self._kept = {id(item) for item in outputs}
+        self._time = times(items)
         self._users: dict[int, list[Item]] = {}
         self._own: dict[int, int] = {}  # a bit for each reduction
         self._behind: dict[int, int] = {}  # those that an item follows from, itself included
@@ -55,7 +56,7 @@ class _Across:
                 user.inputs = tuple(copy if x is item else x for x in user.inputs)
             self._users[id(item)] = [user for user in self._users[id(item)] if user not in later]
             self._users[id(copy)] = later
-            self._behind[id(copy)] = self._behind[id(item)]
+            self._behind[id(copy)], self._time[id(copy)] = self._behind[id(item)], self._time[id(item)]
             for operand in copy.inputs:
                 self._users[id(operand)].append(copy)
             pending += [copy, *copy.inputs]
@@ -86,6 +87,8 @@ class _Across:
             return False
         if any(user.kind in TRANSCENDENTAL for user in users):  # a pass of such has time to store
             return False
+        if any(self._time[id(user)] - self._time[id(item)] > LATE for user in users):
+            return False  # it is kept for these
         size = stored_bytes(item)
         large = [shown(x) for x in item.inputs if stored_bytes(x) * 8 > size]
         if len(large) != 1:

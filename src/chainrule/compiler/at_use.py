@@ -7,12 +7,10 @@ the product itself, says it all. Each such user gets a copy of its own instead, 
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 from ..ops.base import primitive
 from .canonical import MOVEMENTS, Item
 from .kernel import TRANSCENDENTAL
-from .recompute import CHEAP, HEAVY, LATE, LEAST_BYTES, example_bytes, is_reduction, ordered, shown, stored_bytes
+from .recompute import CHEAP, LATE, LEAST_BYTES, example_bytes, is_reduction, ordered, shown, stored_bytes, times
 
 #: operations that a copy may take, and large operands that it may read
 MOST_OPERATIONS, MOST_READ = 4, 3
@@ -46,8 +44,7 @@ class _Search:
     """What is read from memory by whom."""
 
     def __init__(self, items: list[Item], outputs: list[Item]):
-        heavy = accumulate(int(item.kind in HEAVY or is_reduction(item)) for item in items)
-        self.time = {id(item): count for item, count in zip(items, heavy)}
+        self.time = times(items)
         self.users: dict[int, list[Item]] = {id(item): [] for item in items}
         self.needed = {id(shown(item)) for item in outputs} | {id(item) for item in outputs}
         self.stored = set(self.needed)  # with products that are reduced

@@ -41,10 +41,9 @@ def example_bytes(item: Item) -> int:
 
 def recompute_late(items: list[Item], outputs: list[Item]) -> list[Item]:
     """`items`, operands first, with copies of cheap ones in front of their late users."""
-    heavy = list(accumulate(int(item.kind in HEAVY or is_reduction(item)) for item in items))
-    if not items or heavy[-1] <= LATE:
+    time = times(items)
+    if not items or time[id(items[-1])] <= LATE:
         return items
-    time = {id(item): count for item, count in zip(items, heavy)}
     kept = {id(item) for item in outputs}
     inside = kept | _needed_in_memory(items)
     candidates = {id(item) for item in items if id(item) not in inside and _is_cheap(item, LEAST_BYTES)}
@@ -167,6 +166,12 @@ def _made_from(item: Item, kept: set[int], last: dict[int, int], wanted: int) ->
         chain.append(x)
         stack.extend(x.inputs)
     return chain
+
+
+def times(items: list[Item]) -> dict[int, int]:
+    """How many products, convolutions and reductions there are up to each item."""
+    heavy = accumulate(int(item.kind in HEAVY or is_reduction(item)) for item in items)
+    return {id(item): count for item, count in zip(items, heavy)}
 
 
 def is_reduction(item: Item) -> bool:

@@ -106,7 +106,8 @@ def _in_strips(kernel: Kernel, itemsize: int) -> bool:
     vector, last = kernel.vector, len(kernel.sizes) - 1
     if not kernel.baked or lanes > 1 or short or name.startswith("arg") or last != reduced or vector >= reduced:
         return False
-    if len(kernel.inner.code) > 1 or kernel.accesses[kernel.inner.code[0][1]].strides[vector] != 1:
+    (kind, access, *_), *others = kernel.inner.code
+    if others or kind != "load" or kernel.accesses[access].strides[vector] != 1:
         return False
     row = kernel.sizes[vector] * itemsize
     return row >= LONG_ROW and row * kernel.sizes[reduced] >= FAR
