@@ -68,7 +68,7 @@ def _together(threads: int, work) -> float:
     return max(times)
 
 
-def fma_gflops(threads: int, repeats: int = 30) -> float:
+def fma_gflops(threads: int, repeats: int = 300) -> float:
     """Most float32 operations in a second, in 1e9, two for each fused multiply-add."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
