@@ -101,8 +101,10 @@ def test_late_users_share_what_is_computed_again(threads):
     cr.set_num_threads(threads)
     try:
         cr.manual_seed(0)
-        block = lambda: nn.Sequential(nn.LayerNorm(64), nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64))  # noqa: E731
-        model = nn.Sequential(*(block() for _ in range(3)))
+        layers: list[nn.Module] = []
+        for _ in range(3):
+            layers += [nn.LayerNorm(64), nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64)]
+        model = nn.Sequential(*layers)
         optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
 
         def step(x):

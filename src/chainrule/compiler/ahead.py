@@ -2,7 +2,7 @@
 
 A chain passes over a few rows several times, and only its first pass over an operand waits for memory. A processor
 looks ahead within a pass, and not beyond a page; so kernels of the chain ask for each operand where the next call
-will be. Best does one that computes elementary functions, which takes longer than the memory; else the second that
+will be. One that computes elementary functions does it, which takes longer than the memory; else the second that
 touches an operand, since the first has loads of its own to wait for. What is touched once, as a rule a result, is asked
 for if it comes from far away. Rows that are near by then are reduced several at once.
 """

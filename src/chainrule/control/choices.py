@@ -15,7 +15,6 @@ from ..conversion import to_node
 from ..dtypes import bool_, int64, uint64
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..graph.node import Node, recorded
-from ..ops import branch as _branch  # noqa: F401 (registers the primitive)
 from ..ops.base import emit, message, mode
 from ..ops.branches import close
 from ..ops.control import results

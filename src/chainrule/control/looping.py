@@ -11,7 +11,6 @@ from ..conversion import to_node
 from ..dtypes import bool_, float64, uint64
 from ..errors import CompileError, ConfigError, DTypeError, ShapeError
 from ..graph.node import Node
-from ..ops import scan as _scan  # noqa: F401 (registers the primitive)
 from ..ops.base import emit, message, mode
 from ..ops.control import close, replay, results
 from ..ops.leaf import placeholder

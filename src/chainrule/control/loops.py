@@ -16,7 +16,6 @@ from ..conversion import to_node
 from ..dtypes import bool_, int64, uint64
 from ..errors import CompileError, ConfigError, DTypeError
 from ..graph.node import Node
-from ..ops import while_loop as _while_loop  # noqa: F401 (registers the primitive)
 from ..ops.base import emit, message, mode
 from ..ops.branches import close as close_branches
 from ..ops.control import Loop, close, replay, results

@@ -102,12 +102,12 @@ def topological(roots: Iterable[Node], stop_at_values: bool = True) -> list[Node
     """
     order: list[Node] = []
     seen: set[Node] = set()
-    stack: list[Node | None] = list(roots)
+    stack: list[Any] = list(roots)  # nodes, and None above one whose operands follow
     stack.reverse()
     while stack:
         node = stack.pop()
         if node is None:  # the operands of the node below are done
-            order.append(stack.pop())  # type: ignore[arg-type]
+            order.append(stack.pop())
         elif node not in seen:
             seen.add(node)
             if not node.inputs or (stop_at_values and node.value is not None):

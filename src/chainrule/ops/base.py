@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -160,6 +160,22 @@ class Primitive:
         raise kind(message(self.name, problem, operands, help))
 
 
+class Sibling(Primitive):
+    """Family base: one of several results of an operation, for all of which `rules` speak; these are never asked."""
+
+    def vjp(self, node, cotangent, needed):
+        """Given by `rules` for all siblings together."""
+        raise AssertionError(f"the results of {self.name} are differentiated together")
+
+    def jvp(self, node, tangents):
+        """Given by `rules` for all siblings together."""
+        raise AssertionError(f"the results of {self.name} are differentiated together")
+
+    def batch(self, inputs, batched, size):
+        """Given by `rules` for all siblings together."""
+        raise AssertionError(f"the results of {self.name} are batched together")
+
+
 def message(name: str, problem: str, operands: tuple[Node, ...], help: str = "") -> str:
     """The text of an error about operation `name` on `operands`."""
     from_where = user_location()
@@ -191,7 +207,7 @@ def primitive(name: str, attributes: tuple = ()) -> Primitive:
     found = _instances.get(key)
     if found is None:
         if name not in REGISTRY:
-            importlib.import_module(".rare", __package__)
+            _register(name)
         kind = REGISTRY[name]
         found = kind(*attributes)
         if kind.shared:
@@ -199,6 +215,14 @@ def primitive(name: str, attributes: tuple = ()) -> Primitive:
                 _instances.clear()
             _instances[key] = found
     return found
+
+
+def _register(name: str) -> None:
+    """Import the file that is named as the primitive is, or else all that few programs have."""
+    if importlib.util.find_spec(f"{__package__}.{name}") is not None:
+        importlib.import_module(f".{name}", __package__)
+    if name not in REGISTRY:
+        importlib.import_module(".rare", __package__)
 
 
 def emit(name: str, *inputs: Node, attributes: tuple = ()) -> Node:

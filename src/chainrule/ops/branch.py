@@ -6,12 +6,12 @@ import numpy as np
 
 from ..dtypes import int64
 from . import branch_rules
-from .base import JointRules, Primitive
+from .base import JointRules, Sibling
 from .branches import Branches
 from .control import evaluate_region
 
 
-class Branch(Primitive):
+class Branch(Sibling):
     """Result `index` of the region whose number is the first operand.
 
     The number is int64 and has to be in range, which whoever records it sees to; the further operands are the regions'
@@ -43,18 +43,6 @@ class Branch(Primitive):
                 self.reject(f"operand {number} must be {inner.dtype.name}{list(inner.shape)}", (operand,))
         result = self.branches.outputs[0][self.index]
         return result.shape, result.dtype
-
-    def vjp(self, node, cotangent, needed):
-        """Given by `branch_rules.vjp` for all siblings together."""
-        raise AssertionError("the results of a branch are differentiated together")
-
-    def jvp(self, node, tangents):
-        """Given by `branch_rules.jvp` for all siblings together."""
-        raise AssertionError("the results of a branch are differentiated together")
-
-    def batch(self, inputs, batched, size):
-        """Given by `branch_rules.batch` for all siblings together."""
-        raise AssertionError("the results of a branch are batched together")
 
     def numpy(self, *arrays):
         """The region of that number."""

@@ -14,7 +14,7 @@ from typing import Any
 from ..dtypes import uint64
 from ..errors import DifferentiationError, ForwardModeError
 from ..graph.node import Node
-from .base import JointRules, Primitive, emit, message, mode, primitive
+from .base import JointRules, Primitive, Sibling, emit, message, mode, primitive
 from .leaf import placeholder
 from .rules import full, lead, total
 
@@ -121,7 +121,7 @@ class BatchedRule(Rule):
         return self._many(single, bound)
 
 
-class Marker(Primitive):
+class Marker(Sibling):
     """Family base: operand number `index`; see the module."""
 
     family = "leaf"
@@ -136,18 +136,6 @@ class Marker(Primitive):
         """The type of the result."""
         x = operands[self.index]
         return x.shape, x.dtype
-
-    def vjp(self, node, cotangent, needed):
-        """Given by `rules` for all siblings together."""
-        raise AssertionError("the results of a call are differentiated together")
-
-    def jvp(self, node, tangents):
-        """Given by `rules` for all siblings together."""
-        raise AssertionError("the results of a call are differentiated together")
-
-    def batch(self, inputs, batched, size):
-        """Given by `rules` for all siblings together."""
-        raise AssertionError("the results of a call are batched together")
 
     def numpy(self, *arrays):
         """The result as computed."""

@@ -14,7 +14,7 @@ from ..dtypes import DType, float32, float64
 from ..graph.node import Node
 from ..shapes import size
 from .attention_blocks import causal_mask, columns
-from .base import JointRules, Primitive, apply, emit, mode, primitive, same_dtype
+from .base import JointRules, Primitive, Sibling, apply, emit, mode, primitive, same_dtype
 from .rules import broadcast, full_like, mul, permute, reshape, sub, sum_parts, total, where
 
 #: scores of a head, and keys, up to which the exponentials are kept for the derivatives; more are computed again
@@ -241,7 +241,7 @@ class FusedAttentionWeights(Fused):
         return self._operations(*node.inputs, 1), super().cost(node)[1]
 
 
-class FusedAttentionGrad(Fused):
+class FusedAttentionGrad(Sibling, Fused):
     """Gradient of `fused_attention` for the queries, keys or values (`index` 0, 1, 2), given the result's cotangent.
 
     Operands: q, k, v, the result, what `fused_attention_kept` keeps, the cotangent c. With p the weights:
@@ -263,18 +263,6 @@ class FusedAttentionGrad(Fused):
         if result.shape != cotangent.shape or result.shape != (*q.shape[:-1], v.shape[-1]):
             self.reject(f"result {list(result.shape)}, cotangent {list(cotangent.shape)}", (q, k, v, result, cotangent))
         return (q, k, v)[self.index].shape, q.dtype
-
-    def vjp(self, node, cotangent, needed):
-        """Given by `rules` for all three together."""
-        raise AssertionError("the gradients of an attention are differentiated together")
-
-    def jvp(self, node, tangents):
-        """Given by `rules` for all three together."""
-        raise AssertionError("the gradients of an attention are differentiated together")
-
-    def batch(self, inputs, batched, size):
-        """Given by `rules` for all three together."""
-        raise AssertionError("the gradients of an attention are batched together")
 
     def numpy(self, q, k, v, result, kept, cotangent):
         """One of the gradients."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import loop_rules
-from .base import JointRules, Primitive
+from .base import JointRules, Sibling
 from .control import Loop, evaluate_region
 
 
-class Scan(Primitive):
+class Scan(Sibling):
     """Result `index` of a loop: its last carries come first, then its stacked outputs.
 
     Operands are the loop's constants, first carries and stacks (whose axis 0 has the loop's length).
@@ -42,18 +42,6 @@ class Scan(Primitive):
         result = loop.outputs[self.index]
         stacked = (loop.length,) if self.index >= len(loop.carries) else ()
         return (*stacked, *result.shape), result.dtype
-
-    def vjp(self, node, cotangent, needed):
-        """Given by `loop_rules.vjp` for all siblings together."""
-        raise AssertionError("the results of a loop are differentiated together")
-
-    def jvp(self, node, tangents):
-        """Given by `loop_rules.jvp` for all siblings together."""
-        raise AssertionError("the results of a loop are differentiated together")
-
-    def batch(self, inputs, batched, size):
-        """Given by `loop_rules.batch` for all siblings together."""
-        raise AssertionError("the results of a loop are batched together")
 
     def numpy(self, *arrays):
         """One iteration after the other."""

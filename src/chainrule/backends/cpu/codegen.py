@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...compiler.kernel import Kernel, Tiling
 from ...dtypes import bfloat16
 from .attention import emit_attention
@@ -32,18 +34,25 @@ EMITTERS = {
 }
 
 
+def _contraction(kernel: Kernel, tiling: Tiling) -> Callable[[Function], None]:
+    """The emitter of a contraction with a plan of its own; a depthwise convolution's is that of its vectors' axis."""
+    if tiling.block:
+        return emit_winograd
+    if not tiling.windows:
+        return emit_nest
+    return emit_windows if kernel.accesses[1].strides[kernel.vector] else emit_planes
+
+
 def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
     """LLVM IR of one function for each (name, kernel)."""
     functions, declarations = [], set()
     for name, kernel in kernels:
         function = Function(name, kernel, target)
-        emit = EMITTERS[kernel.kind]
+        emit: Callable[[Function], None] = EMITTERS[kernel.kind]
         if kernel.kind == "pack" and kernel.accesses[1].dtype is bfloat16:
             emit = emit_pair_pack
         if isinstance(kernel.static, Tiling):
-            emit = emit_winograd if kernel.static.block else emit_windows if kernel.static.windows else emit_nest
-            if kernel.static.windows and not kernel.accesses[1].strides[kernel.vector]:
-                emit = emit_planes
+            emit = _contraction(kernel, kernel.static)
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit
         emit(function)
         functions.append(function.text())
