@@ -13,6 +13,7 @@ from .half import multiply_pairs
 from .packing import PIECE, load_columns
 
 if TYPE_CHECKING:
+    from .fetching import Fetching
     from .nest import Nest
 
 #: summed axes with at most this many combinations of indices are written out instead of looped over
@@ -81,6 +82,7 @@ class Chain:
         self.masks = masks
         self.along = along
         self.ahead = self._ahead()
+        self.fetching: Fetching | None = None
 
     def _ahead(self) -> int:
         """Elements from those of a that a term reads to those of a later tile that it asks for; 0 if it does not.
@@ -98,6 +100,8 @@ class Chain:
         """`totals` and all terms with indices of the first summed axis of the chain in `span`."""
         if self.nest.tiling.across:
             return self._across(a, columns, span, totals)
+        if self.fetching is not None and not self._written_out(self.nest.tiling.first, span):
+            return self._beside(self.fetching, a, columns, span, totals)
         return self._axis(self.nest.tiling.first, a, columns, span, totals)
 
     def _across(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
@@ -130,32 +134,47 @@ class Chain:
             rest.next = self._terms(here, everywhere(gathered), rest.values)
         return rest.values
 
+    def _beside(self, fetching: Fetching, a: str, columns, span: tuple[Int, Int], totals: list[str]) -> list[str]:
+        """The same, where the first terms ask for what the epilogue reads, a line each."""
+        f = self.nest.f
+        first, last = span
+        middle = f.maximum(first, f.minimum(fetching.lines, last))
+        with f.loop(first, middle, 1, [(self.nest.vector, total) for total in totals]) as loop:
+            fetching.ask(loop.index)
+            loop.next = self._at(self.nest.tiling.first, a, columns, loop.index, loop.values)
+        return self._axis(self.nest.tiling.first, a, columns, (middle, last), loop.values)
+
     def _axis(self, number: int, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
         nest, f = self.nest, self.nest.f
         if number == len(nest.tiling.reduced):
             return self._step(a, columns, totals)
-        axis = nest.summed[number]
-        inner = (0, nest._extent(number + 1)) if number + 1 < len(nest.tiling.reduced) else (0, 0)
-
-        def at(index: Int, sums: list[str]) -> list[str]:
-            there = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), index))
-            if self.ahead:
-                f.prefetch(f.advance(there, nest.dtype, self.ahead), near=False)
-            step = f.mul(f.stride(1, axis), index)
-            moved = [f.advance(column, nest.dtype, step) for column in columns]
-            return self._axis(number + 1, there, moved, inner, sums)
-
         first, last = span
-        behind = nest.tiling.reduced[number + 1 :]
-        small = math.prod(extent or SHORT_CHAIN + 1 for extent in behind)
-        most = SHORT_CHAIN if number == nest.tiling.first else UNROLLED
-        if isinstance(first, int) and isinstance(last, int) and (last - first) * small <= most:
-            for index in range(first, last):
-                totals = at(index, totals)
+        if self._written_out(number, span):
+            for index in range(int(first), int(last)):
+                totals = self._at(number, a, columns, index, totals)
             return totals
         with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as loop:
-            loop.next = at(loop.index, loop.values)
+            loop.next = self._at(number, a, columns, loop.index, loop.values)
         return loop.values
+
+    def _written_out(self, number: int, span: tuple[Int, Int]) -> bool:
+        """Whether the terms of a span of a summed axis are so few that there is no loop over them."""
+        tiling, (first, last) = self.nest.tiling, span
+        small = math.prod(extent or SHORT_CHAIN + 1 for extent in tiling.reduced[number + 1 :])
+        most = SHORT_CHAIN if number == tiling.first else UNROLLED
+        return isinstance(first, int) and isinstance(last, int) and (last - first) * small <= most
+
+    def _at(self, number: int, a: str, columns: list[str], index: Int, totals: list[str]) -> list[str]:
+        """All terms with one index of a summed axis."""
+        nest, f = self.nest, self.nest.f
+        axis = nest.summed[number]
+        there = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), index))
+        if self.ahead:
+            f.prefetch(f.advance(there, nest.dtype, self.ahead), near=False)
+        step = f.mul(f.stride(1, axis), index)
+        moved = [f.advance(column, nest.dtype, step) for column in columns]
+        inner = (0, nest._extent(number + 1)) if number + 1 < len(nest.tiling.reduced) else (0, 0)
+        return self._axis(number + 1, there, moved, inner, totals)
 
     def _step(self, a: str, columns: list[str], totals: list[str]) -> list[str]:
         """One term for every output of the tile."""

@@ -26,6 +26,7 @@ from .chains import Blocks, Chain
 from .dealt import DealtChains
 from .emit import Function, Int
 from .emit import llvm_type as element_type
+from .fetching import Fetching
 from .loops import axis_range
 
 #: operations of an epilogue that are written out for all vectors of a tile, at most
@@ -189,6 +190,7 @@ class Nest:
         self._fetch_ahead(point, column, masks, extents)
         zero = f.builder(self.lanes).const(0, self.dtype).ref
         chain = self._chain(offsets, masks, along, extents)
+        chain.fetching = self._fetching(point, column, masks, extents, written)
         if self.tiling.blocks != "inside":
             totals = chain.sums(a, columns, span, [zero] * (len(offsets) * len(masks)))
             self._finish(point, pointers, flags, column, masks, extents, written, totals)
@@ -208,6 +210,15 @@ class Nest:
         others = [sum(index * self._static(1, axis) for axis, index in enumerate(place)) for place in places]
         kind = DealtChains if self.tiling.blocks == "dealt" else Chain
         return kind(self, offsets, masks, along, others)
+
+    def _fetching(self, point: Point, column: Int, masks, extents: list[int], written) -> Fetching | None:
+        """What to ask for beside the terms of a tile: only of matrices, whose chains have terms enough."""
+        tiling, body = self.tiling, self.f.kernel.body
+        if written is None or len(tiling.reduced) > 1 or tiling.blocks not in ("one", "inside") or tiling.across:
+            return None
+        corner = point.moved(0, written[0], body).moved(self.axis_n, column, body)
+        found = Fetching(self, corner, extents[0], len(masks))
+        return found if found.accesses else None
 
     def _fetch_ahead(self, point: Point, column: Int, masks: list[str | None], extents: list[int]) -> None:
         """Ask for memory that will be needed: none, as the processor foresees what tiles of a matrix touch."""
