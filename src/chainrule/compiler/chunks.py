@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: a region below this many nanoseconds of estimated work is not worth a thread
 SERIAL_NS = 5000.0
+#: what it takes at least until all threads have ended a region and begun the next
+MEETING_NS = 1000.0
 #: chunks should take at least this long; how many there may be for each thread, and what claiming one takes
 CHUNK_NS, CHUNKS_PER_THREAD, CLAIM_NS = 2500.0, (4, 6, 8), 300.0
 #: how much longer a thread may take whose core is busy with other things as well, and how often that is so

@@ -153,13 +153,8 @@ class Grouping:
             if group is not None and group not in direct and self._joinable(group, item) and self._is_near(group, item):
                 direct.append(group)
         direct.sort(key=lambda g: -g.index)
-        chosen = None
-        for group in direct:
-            if self._reads_aligned(item, group) and not any(self._needs(other, group) for other in sources):
-                chosen = group
-                break
-        if chosen is None:
-            chosen = self._open("map", item.shape, None)
+        able = [g for g in direct if self._reads_aligned(item, g) and not any(self._needs(o, g) for o in sources)]
+        chosen = min(able, key=lambda g: self._waits(g, sources)) if able else self._open("map", item.shape, None)
         self._depend(chosen, sources)
         chosen.items.append(item)
         chosen.latest = len(self.groups)
@@ -167,6 +162,14 @@ class Grouping:
         for other in direct:
             if other is not self.of[item.index]:
                 self._merge(self.of[item.index], other)
+
+    def _waits(self, group: Group, sources: list[Group]) -> int:
+        """How many groups of this stretch a group, and what needs it, would have to wait for with these in addition."""
+        needed = group.ancestors | self._bit(group)
+        for other in sources:
+            if self._is_open(other):
+                needed |= other.ancestors | self._bit(other)
+        return (needed & ~(group.ancestors | self._bit(group))).bit_count()
 
     def _needs(self, other: Group, group: Group) -> bool:
         """Whether `other` needs `group`, which is of this stretch, directly or not."""

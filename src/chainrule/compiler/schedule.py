@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from .ahead import fetch_ahead, take_together
 from .arena import plan_arena
 from .attention import KINDS
-from .chunks import chain_bytes, rows_at_once, share
+from .chunks import MEETING_NS, chain_bytes, rows_at_once, share, step_cost
 from .in_place import check_before, index_loads, scatter_into_state, trust_checked
 from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
@@ -327,27 +327,27 @@ class Schedule:
         assert sum(len(region.steps()) for region in self.regions) == len(self.steps), "steps that wait for each other"
 
     def _join(self, number: int, needed: set[int], tasks: list[Task], task_of: dict[int, Task]) -> bool:
-        """Put a step into the current region, if what it needs there is in tasks whose rows it follows."""
+        """Put a step into the current region, if what it needs there is in tasks whose rows it follows, or is short."""
         step = self.steps[number]
         involved: list[Task] = []
         for before in sorted(needed):
-            task = task_of[before]
-            if not any(task is t for t in involved):
-                involved.append(task)
-            if not self._row_by_row(self.steps[before], step):
-                return False
+            if not any(task_of[before] is task for task in involved):
+                involved.append(task_of[before])
         if not involved:
-            task = Task([step], step.rows)
-            tasks.append(task)
-            task_of[number] = task
+            task_of[number] = Task([step], step.rows)
+            tasks.append(task_of[number])
             return True
-        first = involved[0]
         joined = [s for task in involved for s in task.steps] + [step]
-        rows = self._common_rows(joined)
-        if rows < 2 or rows_at_once(joined) * chain_bytes(joined, self._bytes) > step.rows * LARGE_CHAIN_BYTES:
+        rows = 0
+        if all(self._row_by_row(self.steps[before], step) for before in needed):
+            rows = self._common_rows(joined)
+            if rows_at_once(joined) * chain_bytes(joined, self._bytes) > step.rows * LARGE_CHAIN_BYTES:
+                rows = 0
+        if rows < 2 and not _is_short(joined):
             return False
         for inside in joined:
-            _coarsen(inside, inside.rows // rows)
+            _coarsen(inside, rows)
+        first = involved[0]
         first.rows = rows
         for other in involved[1:]:
             first.steps += other.steps
@@ -398,13 +398,22 @@ class Schedule:
             self._rename(numbered[old], numbered[new], list(range(len(self.steps))))
 
 
-def _coarsen(step: Step, together: int) -> None:
-    """Let `together` rows of a step be one."""
-    if together > 1:
-        assert step.kernel is not None
-        step.rows //= together
+def _coarsen(step: Step, rows: int) -> None:
+    """Let a step have so many rows, each of which is several of its own; all of it in one piece for less than 2."""
+    assert step.kernel is not None
+    if rows < 2:
+        step.kernel.scale, step.rows, step.row_elements = step.kernel.sizes[0], 0, {}
+    elif step.rows != rows:
+        together = step.rows // rows
+        step.rows = rows
         step.kernel.scale *= together
         step.row_elements = {buffer: count * together for buffer, count in step.row_elements.items()}
+
+
+def _is_short(steps: Iterable[Step]) -> bool:
+    """Whether steps that follow one another take less time in one thread than several threads take to meet."""
+    simple = all(step.kernel is not None and step.kernel.kind in ("map", "reduce") for step in steps)
+    return simple and sum(map(step_cost, steps)) < MEETING_NS
 
 
 def _checks(step: Step) -> bool:
