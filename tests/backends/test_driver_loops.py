@@ -57,6 +57,23 @@ def test_a_carry_is_handed_on_without_copying(toy: Toy, times: int) -> None:
     np.testing.assert_array_equal(toy.arrays[0], np.zeros(64))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_chunks_go_through_all_iterations_by_themselves(toy: Toy, threads: int, chunk: int) -> None:
+    """x <- x + 1 seven times, of rows that are apart; the table of the program stays as it was."""
+    body = [one(toy, "increment", 4, 5, 64, chunk, True)]
+    starts = [(4, 0, 0), (5, 1, 0), (6, 2, 0)]
+    loop = driver.Loop(7, body, starts, [(4, 5, 0), (5, 6, 0), (6, 4, 0)], apart=True)
+    program = toy.build([loop, one(toy, "increment", 1, 2, 64, 64)])
+    table = toy.ptrs.copy()
+    for _ in range(2):
+        toy.arrays[1][:] = toy.arrays[2][:] = 0
+        assert Pool(threads).execute(program.address, 1, threads > 1) == 1
+        np.testing.assert_array_equal(toy.arrays[1], np.full(64, 7.0))
+        np.testing.assert_array_equal(toy.arrays[2], np.full(64, 8.0))
+    np.testing.assert_array_equal(toy.ptrs, table)
+
+
 def test_loops_in_loops_between_other_regions(toy: Toy) -> None:
     inner = driver.Loop(3, [one(toy, "increment", 0, 0, 64, 16, True)], [], [])
     outer = driver.Loop(5, [one(toy, "increment", 1, 1, 64, 64), inner], [], [])

@@ -44,10 +44,13 @@ NEAR_BYTES, NEAR_LEAST = 16 << 10, 4 << 10
 LARGE_OPERAND, ROWS_FOR_LARGE = 256 << 10, 32
 
 
-def share(regions: Sequence[Region], threads: int, bytes_of: Mapping[int, int]) -> list[Region]:
-    """Decide which regions threads share, and the chunks of every task; serial neighbours become one region."""
+def share(regions: Sequence[Region], threads: int, bytes_of: Mapping[int, int], times: int = 1) -> list[Region]:
+    """Decide which regions threads share, and the chunks of every task; serial neighbours become one region.
+
+    `times`: how often a chunk runs before the next one is claimed.
+    """
     for region in regions:
-        _divide(region, threads, bytes_of)
+        _divide(region, threads, bytes_of, times)
     merged: list[Region] = []
     for region in regions:
         host = any(s.kernel is None for s in region.steps())
@@ -59,9 +62,9 @@ def share(regions: Sequence[Region], threads: int, bytes_of: Mapping[int, int]) 
     return merged
 
 
-def _divide(region: Region, threads: int, bytes_of: Mapping[int, int]) -> None:
+def _divide(region: Region, threads: int, bytes_of: Mapping[int, int], times: int) -> None:
     """The chunks of one region's tasks, and their order."""
-    costs = {id(task): sum(step_cost(s) for s in task.steps) for task in region.tasks}
+    costs = {id(task): times * sum(step_cost(s) for s in task.steps) for task in region.tasks}
     total = sum(costs.values())
     region.parallel = threads > 1 and total >= SERIAL_NS and all(s.kernel is not None for s in region.steps())
     bounds, claims = {}, {}
@@ -70,7 +73,7 @@ def _divide(region: Region, threads: int, bytes_of: Mapping[int, int]) -> None:
             task.rows = task.steps[0].kernel.sizes[0]
         task.extent = max(task.rows, 1)
         bounds[id(task)] = _bounds(task, threads if region.parallel else 1, bytes_of)
-        claims[id(task)] = CLAIM_NS + sum(_right_operand(step) for step in task.steps) / READ_RATE
+        claims[id(task)] = CLAIM_NS + times * sum(_right_operand(step) for step in task.steps) / READ_RATE
 
     def cut(number: int, unit: int) -> float:
         """The time of the region with so many chunks for each thread, and for each task a multiple of `unit`."""
@@ -103,7 +106,8 @@ def _bounds(task: Task, threads: int, bytes_of: Mapping[int, int]) -> tuple[int,
             touched = {b for s in task.steps for b, elements in s.row_elements.items() if elements}
             size = sum(bytes_of[b] for b in touched)
             least = max(least, -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched))))
-    return least, max(task.extent // rows_at_once(task.steps), threads)
+    rows = max(rows_at_once(task.steps), _tile_rows(task.steps))
+    return least, max(task.extent // rows, threads)
 
 
 def _makespan(tasks: Sequence[Task], costs: Mapping[int, float], claims: Mapping[int, float], threads: int) -> float:
@@ -175,6 +179,12 @@ def _element_cost(kernel: Kernel, body: Body) -> float:
 def rows_at_once(steps: Sequence[Step]) -> int:
     """Rows that a chunk should have: many, if a product reads a large operand anew for each chunk."""
     return ROWS_FOR_LARGE if any(_right_operand(step) > LARGE_OPERAND for step in steps) else 1
+
+
+def _tile_rows(steps: Sequence[Step]) -> int:
+    """Rows of the highest register tile of products: of smaller chunks, rows would be computed twice."""
+    tilings = [step.kernel.static for step in steps if step.kernel is not None and step.kernel.scale == 1]
+    return max((tiling.tile[0] for tiling in tilings if isinstance(tiling, Tiling) and tiling.tile), default=1)
 
 
 def _right_operand(step: Step) -> int:

@@ -69,7 +69,10 @@ class RegionPlan:
 
 @dataclass(slots=True)
 class LoopPlan:
-    """`count` times `regions`, under the condition `when`; `starts` and `moves` set table entries, see `repeat`."""
+    """`count` times `regions`, under the condition `when`; `starts` and `moves` set table entries, see `repeat`.
+
+    `apart`: each chunk of the only region goes through all iterations by itself.
+    """
 
     count: int
     regions: list[RegionPlan]
@@ -77,6 +80,7 @@ class LoopPlan:
     moves: list[tuple[int, int, int]]
     polls: bool = False  # Ctrl-C may end it: no state is written before or inside
     when: tuple[int, int] | None = None
+    apart: bool = False
 
     @property
     def times(self) -> int:
@@ -154,7 +158,7 @@ def _region_plans(schedule: Schedule, plan: Plan, known: dict[str, int], polls: 
                     if step.loop is not None:
                         inside = _region_plans(step.loop.schedule, plan, known, polls)
                         moves = step.loop.starts, step.loop.moves
-                        loop = LoopPlan(step.loop.count, inside, *moves, polls, step.loop.when)
+                        loop = LoopPlan(step.loop.count, inside, *moves, polls, step.loop.when, step.loop.apart)
                         plan.total_bytes += step.loop.schedule.arena.total
                     continue
                 if task.rows and step.rows < 2:

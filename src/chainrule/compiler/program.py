@@ -94,7 +94,8 @@ class Instance:
         loop = region.loop
         if loop is not None:
             inside = [self._native(inner, program) for inner in loop.regions]
-            return driver.Loop(loop.count, inside, loop.starts, loop.moves, loop.polls, loop.when or driver.ALWAYS)
+            when = loop.when or driver.ALWAYS
+            return driver.Loop(loop.count, inside, loop.starts, loop.moves, loop.polls, when, loop.apart)
         tasks = []
         for task in region.tasks:
             calls = []

@@ -36,7 +36,9 @@ UNBOUNDED = 1 << 62
 class Repetition:
     """A loop of a program: `count` times the steps of `body`. `workspace` holds what an iteration computes.
 
-    `when` is a condition. `schedule` is the body's, set when the program around it is scheduled.
+    `when` is a condition. `carried`: for each carry the entries where an iteration reads it, and where it writes the
+    next one's. `schedule` is the body's, set when the program around it is scheduled, as is `apart`: whether threads
+    take rows through all iterations.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Repetition:
         moves: list[Move],
         workspace: Buffer,
         when: tuple[int, int] | None = None,
+        carried: Sequence[tuple[int, int]] = (),
     ):
         self.count = count
         self.body = body
@@ -54,7 +57,9 @@ class Repetition:
         self.moves = moves
         self.workspace = workspace
         self.when = when
+        self.carried = carried
         self.schedule: Any = None
+        self.apart = False
 
     @property
     def endless(self) -> bool:
@@ -227,6 +232,7 @@ class _Loop(_Inside):
         self.repeated: Repeated = item.value
         self.loop = self.repeated.loop
         self.moves: list[Move] = []
+        self.carried: list[tuple[int, int]] = []
         #: of a loop that ends when its condition fails, for each carry where it is in the end, and all places it may be
         self.ends: list[tuple[int, Buffer, set[int]]] = []
 
@@ -256,7 +262,7 @@ class _Loop(_Inside):
         count, label, when = loop.length or UNBOUNDED, f"loop of {loop.length}", None
         if not loop.length:
             label, when = "while loop", (self.ends[0][1].number, -1)
-        repetition = Repetition(count, body, self.starts, self.moves, workspace, when)
+        repetition = Repetition(count, body, self.starts, self.moves, workspace, when, self.carried)
         outside.steps.append(Step(None, self.reads, self.writes, 0, {}, label, loop=repetition))
         for number, place, places in self.ends:
             self._take_out(number, place, places)
@@ -308,6 +314,7 @@ class _Loop(_Inside):
         node = loop.carries[number]
         read = self.entries[node] = self._entry(node)
         write = self._entry(node)
+        self.carried.append((read.number, write.number))
         row = math.prod(node.shape)
         step = row * node.dtype.itemsize
         count = loop.length

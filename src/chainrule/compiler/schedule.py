@@ -11,17 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from .ahead import fetch_ahead, take_together
 from .arena import plan_arena
 from .attention import KINDS
 from .chunks import MEETING_NS, chain_bytes, rows_at_once, share, step_cost
 from .in_place import check_before, index_loads, scatter_into_state, trust_checked
+from .iterations import rows_apart
 from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
 from .sharing import replaced_by_results
 from .sinking import sink
 from .touched import walk_touched_rows
+
+if TYPE_CHECKING:
+    from .repeat import Repetition
 
 #: sequences from which on the rows of a task are whole sequences
 SEQUENCES = 16
@@ -47,9 +52,12 @@ class Region:
 
 
 class Schedule:
-    """Regions and memory of a lowered graph. `in_place` maps outputs to the leaves whose storage they take over."""
+    """Regions and memory of a lowered graph, which may be the body of a loop.
 
-    def __init__(self, lowering: Lowering, in_place: dict[int, int], threads: int):
+    `in_place` maps outputs to the leaves whose storage they take over.
+    """
+
+    def __init__(self, lowering: Lowering, in_place: dict[int, int], threads: int, loop: Repetition | None = None):
         self.lowering = lowering
         self.steps = lowering.steps
         self.buffers = lowering.buffers
@@ -63,14 +71,17 @@ class Schedule:
         self._guard_state()
         for step in self.steps:
             if step.loop is not None:
-                step.loop.schedule = Schedule(step.loop.body, {}, threads)
+                step.loop.schedule = Schedule(step.loop.body, {}, threads, step.loop)
                 step.loop.workspace.bytes = step.loop.schedule.arena.bytes
         self._bytes = {b.number: b.bytes for b in self.buffers}
         self.regions: list[Region] = []
         self._form_regions()
         arena = {b.number: b.bytes for b in self.buffers if b.kind == "arena"}
         sink(self.regions, self.steps, self._predecessors, arena)
-        self.regions = share(self.regions, threads, self._bytes)
+        apart = loop is not None and rows_apart(loop, self.regions)
+        self.regions = share(self.regions, threads, self._bytes, loop.count if loop is not None and apart else 1)
+        if loop is not None:
+            loop.apart = apart and self.regions[0].parallel
         self._replace_by_results()
         for region in self.regions:
             for task in region.tasks:
@@ -338,13 +349,12 @@ class Schedule:
             tasks.append(task_of[number])
             return True
         joined = [s for task in involved for s in task.steps] + [step]
-        rows = 0
-        if all(self._row_by_row(self.steps[before], step) for before in needed):
-            rows = self._common_rows(joined)
-            if rows_at_once(joined) * chain_bytes(joined, self._bytes) > step.rows * LARGE_CHAIN_BYTES:
-                rows = 0
-        if rows < 2 and not _is_short(joined):
-            return False
+        together = all(self._row_by_row(self.steps[before], step) for before in needed)
+        rows = self._common_rows(joined) if together else 0
+        if rows < 2 or rows_at_once(joined) * chain_bytes(joined, self._bytes) > step.rows * LARGE_CHAIN_BYTES:
+            rows = 0
+            if not _is_short(joined):
+                return False
         for inside in joined:
             _coarsen(inside, rows)
         first = involved[0]

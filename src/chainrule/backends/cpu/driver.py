@@ -11,14 +11,15 @@ Task      0 ``calls*``, 1 ``num_calls``, 2 ``extent``, 3 ``chunk``, 4 ``num_chun
           chunk ``c`` runs every call, in order, with ``lo = c*chunk``, ``hi = min(extent, (c+1)*chunk)``
 Region    0 ``tasks*``, 1 ``num_tasks``, 2 ``total_chunks`` (sum over the tasks), 3 ``parallel`` (0 or 1),
           4 ``best`` (start with 0: the driver keeps the best time of the shared region here); chunks of a parallel
-          region must not depend on each other. For a loop 0 is ``loop*`` and 3 is 2
+          region must not depend on each other. For a loop 0 is ``loop*`` and 3 is 2. 5 is ``loop*`` if each chunk runs
+          all iterations of a loop before the thread claims another: of one region, whose tasks these are; else 0
 Loop      0 ``count``, 1 ``regions*``, 2 ``num_regions``, 3 ``starts*``, 4 ``num_starts``, 5 ``moves*``,
-          6 ``num_moves``, 7 ``polls`` (0 or 1), 8 ``entry``, 9 ``number``. A start or move is ``entry``, ``source``,
-          ``bytes``: ``ptrs[entry] = ptrs[source] + bytes``, in order, before the loop and after each iteration. A loop
-          that polls lets Python handle signals from time to time, and if a handler raises, the step ends with status
-          -1. Unless word 8 is negative there is a condition, read before each iteration by the thread that runs the
-          program, when all others have finished the one before: the byte at ``ptrs[entry]`` is not 0 if ``number`` is
-          negative, else the word there is ``number``
+          6 ``num_moves``, 7 ``polls`` (0 or 1), 8 ``entry``, 9 ``number``, 10 how many entries ``ptrs`` has. A start or
+          move is ``entry``, ``source``, ``bytes``: ``ptrs[entry] = ptrs[source] + bytes``, in order, before the loop
+          and after each iteration. A loop that polls lets Python handle signals from time to time, and if a handler
+          raises, the step ends with status -1. Unless word 8 is negative there is a condition, read before each
+          iteration by the thread that runs the program, when all others have finished the one before: the byte at
+          ``ptrs[entry]`` is not 0 if ``number`` is negative, else the word there is ``number``
 Advance   0 ``ptr_index``, 1 ``stride_bytes``: after each step ``ptrs[ptr_index] += stride_bytes``
 Program   0 ``regions*``, 1 ``num_regions``, 2 ``advances*``, 3 ``num_advances``, 4 ``ptrs*``, 5 ``status*``,
           6 ``completed``, 7 ``step_ticks`` (both start with 0 and are the driver's). ``completed`` counts the steps
@@ -98,8 +99,8 @@ def load(code: bytes | None = None) -> Driver:
 
 #: One task for `build`: ``([(function address, argument address), ...], extent, chunk)``.
 TaskSpec = tuple[Sequence[tuple[int, int]], int, int]
-#: the word ``parallel`` of a region that is a loop
-LOOP = 2
+#: words of a region; its word ``parallel`` if it is a loop
+REGION, LOOP = 6, 2
 #: the condition of a loop that has none
 ALWAYS = (-1, 0)
 
@@ -108,6 +109,7 @@ class Loop(NamedTuple):
     """A region that runs others `times` times; `starts` and `moves` are triples ``(entry, source, bytes)``.
 
     `polls`: whether a signal may end it, which leaves the step half done. `when`: the entry and number of a condition.
+    `apart`: whether chunks of its only region, which is parallel, go through all iterations by themselves.
     """
 
     times: int
@@ -116,6 +118,7 @@ class Loop(NamedTuple):
     moves: Sequence[tuple[int, int, int]]
     polls: bool = False
     when: tuple[int, int] = ALWAYS
+    apart: bool = False
 
 
 Region = tuple[bool, Sequence[TaskSpec]] | Loop
@@ -156,7 +159,7 @@ def build(
         advances: pairs ``(index into ptrs, stride in bytes)``.
         ptrs, status: int64 arrays that the program reads and writes in place; kept by the caller.
     """
-    layout = _Layout()
+    layout = _Layout(len(ptrs))
     layout.words = [0] * 8
     first, parallel = layout.regions(regions)
     moved = layout.add([word for advance in advances for word in advance])
@@ -171,7 +174,8 @@ def build(
 class _Layout:
     """Words of a program; those in `pointers` are positions, to be made addresses."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: int) -> None:
+        self.entries = entries
         self.words: list[int] = []
         self.pointers: list[int] = []
 
@@ -183,33 +187,45 @@ class _Layout:
 
     def regions(self, regions: Sequence[Region]) -> tuple[int, bool]:
         """Append regions and all that they hold; gives the position of the first, and whether any is shared."""
-        first = self.add([0] * (5 * len(regions)))
+        first = self.add([0] * (REGION * len(regions)))
         shared = False
-        for place, region in zip(range(first, first + 5 * len(regions), 5), regions):
+        for place, region in zip(range(first, first + REGION * len(regions), REGION), regions):
             self.pointers.append(place)
-            if isinstance(region, Loop):
+            if not isinstance(region, Loop):
+                shared = self._tasks(place, *region) or shared
+            elif region.apart:
+                ((parallel, tasks),) = region.regions
+                shared = self._tasks(place, parallel, tasks) or shared
+                self.pointers.append(place + 5)
+                self.words[place + 5] = self._loop(region, 0)
+            else:
                 inside, some = self.regions(region.regions)
-                starts = self.add([word for move in region.starts for word in move])
-                moves = self.add([word for move in region.moves for word in move])
-                counts = (len(region.regions), len(region.starts), len(region.moves))
-                loop = self.add(
-                    [region.times, inside, counts[0], starts, counts[1], moves, counts[2], int(region.polls)]
-                    + [*region.when]
-                )
-                self.pointers += [loop + 1, loop + 3, loop + 5]
-                self.words[place : place + 4] = [loop, 0, 0, LOOP]
+                self.words[place : place + 4] = [self._loop(region, inside), 0, 0, LOOP]
                 shared = shared or some
-                continue
-            parallel, tasks = region
-            shared = shared or parallel
-            at = self.add([0] * (5 * len(tasks)))
-            total = 0
-            for number, (calls, extent, chunk) in enumerate(tasks):
-                task = at + 5 * number
-                num_chunks = -(-extent // chunk)
-                self.pointers.append(task)
-                listed = self.add([word for call in calls for word in call])
-                self.words[task : task + 5] = [listed, len(calls), extent, chunk, num_chunks]
-                total += num_chunks
-            self.words[place : place + 4] = [at, len(tasks), total, int(parallel)]
         return first, shared
+
+    def _loop(self, loop: Loop, inside: int) -> int:
+        """Append a loop over regions at a place; gives its position."""
+        starts = self.add([word for move in loop.starts for word in move])
+        moves = self.add([word for move in loop.moves for word in move])
+        counts = (len(loop.regions), len(loop.starts), len(loop.moves))
+        place = self.add(
+            [loop.times, inside, counts[0], starts, counts[1], moves, counts[2], int(loop.polls)]
+            + [*loop.when, self.entries]
+        )
+        self.pointers += [place + 1, place + 3, place + 5]
+        return place
+
+    def _tasks(self, place: int, parallel: bool, tasks: Sequence[TaskSpec]) -> bool:
+        """Append the tasks of the region at a place; gives whether they are shared."""
+        at = self.add([0] * (5 * len(tasks)))
+        total = 0
+        for number, (calls, extent, chunk) in enumerate(tasks):
+            task = at + 5 * number
+            num_chunks = -(-extent // chunk)
+            self.pointers.append(task)
+            listed = self.add([word for call in calls for word in call])
+            self.words[task : task + 5] = [listed, len(calls), extent, chunk, num_chunks]
+            total += num_chunks
+        self.words[place : place + 4] = [at, len(tasks), total, int(parallel)]
+        return parallel

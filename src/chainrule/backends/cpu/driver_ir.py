@@ -106,7 +106,58 @@ skip:
   %chunk.next = sub i64 %chunk, %count
   br label %find
 found:
+  call void @run_rows(ptr %ptrs, ptr %region, ptr %task, i64 %chunk)
+  ret void
+}
+
+; A chunk of a task: all its calls, once; of a loop whose rows are apart in every iteration, with a table of its own.
+define internal void @run_rows(ptr %ptrs, ptr %region, ptr %task, i64 %chunk) {
+entry:
+  %loop.at = getelementptr i64, ptr %region, i64 5
+  %loop = load ptr, ptr %loop.at
+  %once = icmp eq ptr %loop, null
+  br i1 %once, label %single, label %repeated
+single:
   call void @run_calls(ptr %ptrs, ptr %task, i64 %chunk)
+  ret void
+repeated:
+  %count = load i64, ptr %loop
+  %starts.at = getelementptr i64, ptr %loop, i64 3
+  %starts = load ptr, ptr %starts.at
+  %num.starts.at = getelementptr i64, ptr %loop, i64 4
+  %num.starts = load i64, ptr %num.starts.at
+  %moves.at = getelementptr i64, ptr %loop, i64 5
+  %moves = load ptr, ptr %moves.at
+  %num.moves.at = getelementptr i64, ptr %loop, i64 6
+  %num.moves = load i64, ptr %num.moves.at
+  %entries.at = getelementptr i64, ptr %loop, i64 10
+  %entries = load i64, ptr %entries.at
+  %own = alloca i64, i64 %entries, align 16
+  br label %copy.head
+copy.head:
+  %e = phi i64 [0, %repeated], [%e.next, %copy.body]
+  %e.more = icmp slt i64 %e, %entries
+  br i1 %e.more, label %copy.body, label %begin
+copy.body:
+  %from = getelementptr i64, ptr %ptrs, i64 %e
+  %value = load i64, ptr %from
+  %to = getelementptr i64, ptr %own, i64 %e
+  store i64 %value, ptr %to
+  %e.next = add i64 %e, 1
+  br label %copy.head
+begin:
+  call void @set_entries(ptr %own, ptr %starts, i64 %num.starts)
+  br label %head
+head:
+  %i = phi i64 [0, %begin], [%i.next, %body]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+body:
+  call void @run_calls(ptr %own, ptr %task, i64 %chunk)
+  call void @set_entries(ptr %own, ptr %moves, i64 %num.moves)
+  %i.next = add i64 %i, 1
+  br label %head
+exit:
   ret void
 }
 
@@ -168,7 +219,7 @@ chunks.head:
   %c.more = icmp slt i64 %c, %count
   br i1 %c.more, label %chunks.body, label %chunks.done
 chunks.body:
-  call void @run_calls(ptr %ptrs, ptr %task, i64 %c)
+  call void @run_rows(ptr %ptrs, ptr %region, ptr %task, i64 %c)
   %c.next = add i64 %c, 1
   br label %chunks.head
 chunks.done:
@@ -403,7 +454,7 @@ define internal void @run_regions(
 entry:
   %status.at = getelementptr i64, ptr %program, i64 5
   %status = load ptr, ptr %status.at
-  %regions.end = getelementptr [5 x i64], ptr %regions, i64 %num
+  %regions.end = getelementptr [6 x i64], ptr %regions, i64 %num
   br label %head
 head:
   %region = phi ptr [%regions, %entry], [%region.next, %next]
@@ -438,7 +489,7 @@ shared:
   call void @run_parallel(ptr %control, ptr %program, ptr %region, i64 %useful)
   br label %next
 next:
-  %region.next = getelementptr i64, ptr %region, i64 5
+  %region.next = getelementptr i64, ptr %region, i64 6
   br label %head
 exit:
   ret void
@@ -472,8 +523,10 @@ entry:
   %when = load i64, ptr %when.at
   %number.at = getelementptr i64, ptr %loop, i64 9
   %number = load i64, ptr %number.at
+  %ptrs.at = getelementptr i64, ptr %program, i64 4
+  %ptrs = load ptr, ptr %ptrs.at
   %start = {NOW}
-  call void @set_entries(ptr %program, ptr %starts, i64 %num.starts)
+  call void @set_entries(ptr %ptrs, ptr %starts, i64 %num.starts)
   br label %head
 head:
   %i = phi i64 [0, %entry], [%i.next, %body], [%i.next, %look], [%i.next, %poll], [%i.next, %interrupted]
@@ -487,7 +540,7 @@ head:
   br i1 %go, label %body, label %exit
 body:
   call void @run_regions(ptr %program, ptr %regions, i64 %num, ptr %control, i64 %threads.wanted, i1 %pool)
-  call void @set_entries(ptr %program, ptr %moves, i64 %num.moves)
+  call void @set_entries(ptr %ptrs, ptr %moves, i64 %num.moves)
   %i.next = add i64 %i, 1
   br i1 %polled, label %look, label %head
 look:
@@ -564,10 +617,8 @@ done:
 }
 
 ; ptrs[entry] = ptrs[source] + bytes, for triples in order.
-define internal void @set_entries(ptr %program, ptr %moves, i64 %num) {
+define internal void @set_entries(ptr %ptrs, ptr %moves, i64 %num) {
 entry:
-  %ptrs.at = getelementptr i64, ptr %program, i64 4
-  %ptrs = load ptr, ptr %ptrs.at
   %end = getelementptr [3 x i64], ptr %moves, i64 %num
   br label %head
 head:
