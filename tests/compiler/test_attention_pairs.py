@@ -114,6 +114,11 @@ def test_pairs_are_multiplied_by_one_instruction():
         assert "dpbf16ps" in kernel_module([("k", kernel)], toolchain.host())
 
 
+def test_explanation_names_what_is_kept():
+    explanation = cr.explain(gradients, *(values(2, 40, 24, seed=i) for i in range(4)))
+    assert "result, what is kept; kept: weights; products of pairs of bfloat16; keys up to" in str(explanation.kernel(0))
+
+
 def test_gradients_from_several_blocks_of_queries_are_rounded_once():
     """Values that are all equal: sums of 200 weights, which 8 digits would not hold if each block were rounded."""
     q, k = values(2, 200, 8), values(2, 17, 8, seed=1)

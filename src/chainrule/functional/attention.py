@@ -53,7 +53,7 @@ def scaled_dot_product_attention(
         The largest score is subtracted before the exponential. A query whose keys are all masked gives zeros and no
         gradient, as in PyTorch. Above 2^18 scores a head (L times S), without dropout, the scores are computed in
         blocks of rows, forward and backward, and never stored together; derivatives of every order and mode exist
-        there too.
+        there too. Under `autocast("bfloat16")` operands, weights, result and gradients are rounded, softmax is not.
     Example:
         >>> import chainrule as cr
         >>> q, k = cr.asarray([[0.0, 0.0]]), cr.asarray([[1.0, 0.0], [0.0, 1.0]])
