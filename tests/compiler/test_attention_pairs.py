@@ -116,7 +116,7 @@ def test_pairs_are_multiplied_by_one_instruction():
 
 def test_explanation_names_what_is_kept():
     explanation = cr.explain(gradients, *(values(2, 40, 24, seed=i) for i in range(4)))
-    assert "result, what is kept; kept: weights; products of pairs of bfloat16; keys up to" in str(explanation.kernel(0))
+    assert "what is kept; kept: weights; products of pairs of bfloat16; keys up to" in str(explanation.kernel(0))
 
 
 def test_gradients_from_several_blocks_of_queries_are_rounded_once():
