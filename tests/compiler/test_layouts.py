@@ -157,6 +157,26 @@ def test_an_exponential_is_made_again_only_from_what_is_kept(kept) -> None:
     check(late)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_a_sum_of_columns_reads_is_kept_for_late_users(axis) -> None:
+    """It lies in memory for the sum: what it is made from need not be stored too. Rows are summed as they are made."""
+
+    def times(x: Node) -> Node:
+        product = emit("contract", x, floats(256, 256), attributes=((0, 1), (1, 2), (0, 2)))
+        return emit("mul", product, full(1 / 32, product.shape))
+
+    shifted = emit("add", times(floats(256, 256)), emit("broadcast", floats(256), attributes=((256, 256), (1,))))
+    x = emit("neg", shifted)
+    for _ in range(8):
+        x = times(x)
+    late = emit("mul", x, shifted)
+    total = emit("sum", shifted, attributes=((axis,),))
+    graph = Canonical(topological([late, total]), [late, total])
+    again = [item.kind for item in recompute_late(graph.items, graph.outputs) if item.late]
+    assert ("add" in again) is (axis == 1)
+    check(late, total)
+
+
 LAST, SECOND = (0, 2, 3, 1), (0, 3, 1, 2)
 
 

@@ -14,7 +14,7 @@ from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.backends.cpu.contract import CpuTiles
 from chainrule.compiler.plan import make_plan
-from chainrule.dtypes import float32, int64, uint32
+from chainrule.dtypes import bfloat16, float32, int64, uint32
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
 from chainrule.ops.control import results
@@ -132,6 +132,17 @@ def attention(causal: bool, m: int, n: int, dtype=np.float32):
     return [y, *(emit("fused_attention_grad", q, k, v, y, kept, c, attributes=(causal, 0.25, i)) for i in range(3))]
 
 
+def attention_in_pairs(causal: bool, m: int, n: int):
+    """The same of bfloat16 operands, with even numbers of features."""
+    shapes = (m, 20), (n, 20), (n, 18), (m, 18)
+    given = [constant(np.random.default_rng(i).normal(size=(2, *s)).astype(np.float32)) for i, s in enumerate(shapes)]
+    q, k, v, c = (emit("cast", x, attributes=(bfloat16,)) for x in given)
+    y = emit("fused_attention", q, k, v, attributes=(causal, 0.25))
+    kept = emit("fused_attention_kept", q, k, v, attributes=(causal, 0.25))
+    parts = [emit("fused_attention_grad", q, k, v, y, kept, c, attributes=(causal, 0.25, i)) for i in range(3)]
+    return [emit("cast", x, attributes=(float32,)) for x in (y, *parts)]
+
+
 def few_channels():
     """Convolutions with one or two results at each position, forwards and backwards, one of them with long sums."""
     x, w, wide = node(2, 70, 9, 19), node(2, 70, 3, 3), node(70, 1, 3, 3)
@@ -164,6 +175,8 @@ GRAPHS = {
     "attention": lambda: attention(False, 67, 45),
     "attention causal": lambda: attention(True, 70, 75),
     "attention long": lambda: attention(True, 70, 523),
+    "attention bfloat16": lambda: attention_in_pairs(False, 67, 45),
+    "attention bfloat16 causal": lambda: attention_in_pairs(True, 35, 75),
     "attention float64": lambda: attention(True, 35, 37, np.float64),
     "loop": looped,
     "sparse": sparse,
@@ -201,6 +214,7 @@ import numpy as np
 from chainrule import runtime
 from chainrule.backends import interpreter
 from chainrule.backends.cpu import toolchain
+
 from chainrule.graph.node import topological
 from tests.compiler import test_bits
 from tests.compiler.graphs import Generator
@@ -213,7 +227,7 @@ for name, make in GRAPHS.items():
     whole = test_bits.native(results, True)
     test_bits.same_bits(whole, test_bits.native(results, False), results, name)
     for node, got, expected in zip(results, whole, interpreter.run(results)):
-        loose = 2e-5 if got.dtype == np.float32 else 1e-12
+        loose = 1e-2 if "bfloat16" in name else 2e-5 if got.dtype == np.float32 else 1e-12
         scale = np.abs(expected[np.isfinite(expected)]).max(initial=0) if got.dtype.kind == "f" else 0
         np.testing.assert_allclose(got, expected, rtol=loose, atol=loose * scale, err_msg=f"{name} {node!r}")
 for seed in (1, 3, 5, 6):

@@ -244,9 +244,15 @@ def test_form_follows_from_shapes():
     assert kind(512, attn_mask=mask) == "whole" and kind(513, attn_mask=mask) == "attention"
     assert kind(513, dropout_p=0.1) == kind(16, dropout_p=0.1) == "whole"
     assert kind(15) == "whole" and kind(16) == kind(513, dropout_p=0) == kind(16, dtype="float64") == "fused_attention"
-    assert kind(16, 257) == kind(16, dtype="bfloat16") == "whole" and kind(513, 257) == "attention"
+    assert kind(16, 257) == "whole" and kind(513, 257) == "attention"
+    low = {"dtype": "bfloat16"}
+    assert kind(16, **low) == kind(512, **low) == "fused_attention"
+    assert kind(15, **low) == kind(16, 3, **low) == "whole" and kind(513, **low) == "attention"
     with cr.autocast("bfloat16"):
-        assert kind(16) == "whole" and kind(16, dtype="float64") == "fused_attention"
+        assert kind(16) == kind(512) == kind(16, dtype="float64") == "fused_attention"
+        assert kind(16, 3) == "whole" and kind(513) == "attention"
+    with cr.autocast("float16"):
+        assert kind(16) == "whole"
     assert [module.block_rows(n) for n in (1, 513, 4096, 4097, 10000)] == [128, 128, 128, 192, 320]
 
 

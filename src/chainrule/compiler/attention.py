@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..dtypes import bfloat16
 from ..ops.fused_attention import QUERIES
-from .kernel import Attention, Kernel
+from .kernel import LANES, Attention, Kernel
 
 if TYPE_CHECKING:
     from .canonical import Canonical, Item
@@ -31,6 +32,8 @@ def canonical_attention(
     graph: Canonical, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], make: type[Item]
 ) -> Item:
     """One result as a part of the item of all, permuted if its operand is."""
+    if inputs[0].dtype is bfloat16:  # rounded by the kernel that computes them, once for all uses
+        inputs = tuple(graph.narrow(x) for x in inputs)
     backwards = op.name == "fused_attention_grad"
     number = op.index if backwards else RESULTS[op.name]
     kind, dtype = ("attention_grad" if backwards else "attention"), inputs[0].dtype
@@ -46,6 +49,19 @@ def canonical_attention(
     part = graph.shared(("part", id(item), number), lambda: make("part", None, (item,), tuple(inside), dtype))
     part.value = Result(number, axes)
     return graph.permute(part, axes)
+
+
+def narrow_result(x: Item) -> Item | None:
+    """What `x` converts to a wider type, if that is a result of attention or shows some."""
+    if x.kind != "cast" or not x.inputs[0].dtype.is_half:
+        return None
+    parts = [x.inputs[0]]
+    for part in parts:
+        if part.kind in ("reshape", "permute", "slice", "concat"):
+            parts += part.inputs
+        elif part.kind != "part" or part.inputs[0].kind not in KINDS:
+            return None
+    return x.inputs[0]
 
 
 def attention_flops(kernel: Kernel) -> int:
@@ -75,6 +91,21 @@ def operand_shapes(kernel: Kernel) -> list[tuple[int, ...]]:
     v, out = (plan.keys, plan.values), (plan.queries, plan.values)
     blocks = -(-plan.queries // QUERIES)
     kept = (blocks, plan.keys + 1, QUERIES) if plan.kept else (blocks * QUERIES,)
+    if plan.pairs:
+        q, k, v, out = ((length, features // 2) for length, features in (q, k, v, out))
+        kept = (blocks, plan.keys, QUERIES // 2)
     if kernel.kind == "attention":
         return [q, k, v, *(shape for shape, wanted in zip((out, kept), plan.wanted) if wanted)]
-    return [q, k, v, out, kept, out, *(shape for shape, wanted in zip((q, k, v), plan.wanted) if wanted)]
+    found = [q, k, v, out, kept, out, *(shape for shape, wanted in zip((q, k, v), plan.wanted) if wanted)]
+    return [*found, *((plan.keys, features) for _, features in sums_apart(plan))]
+
+
+def sums_apart(plan: Attention) -> list[tuple[int, int]]:
+    """Which gradients of a kernel on pairs (1, of keys, and 2) are added up in float32 beside it, and their features.
+
+    They come from several blocks of queries; whole vectors have room.
+    """
+    wide = ((1, plan.features), (2, plan.values))
+    backwards = len(plan.wanted) > len(wide)
+    several = plan.pairs and backwards and plan.queries > QUERIES
+    return [(n, -(-features // (2 * LANES)) * 2 * LANES) for n, features in wide if several and plan.wanted[n]]

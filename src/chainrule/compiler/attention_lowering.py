@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ..dtypes import bfloat16, float32
 from ..ops.fused_attention import QUERIES, keeps_all
-from .attention import RESULTS, operand_shapes
+from .attention import RESULTS, sums_apart
 from .elements import Bodies
 from .kernel import Access, Attention, Body, Kernel
+from .pairs import goes_by_pairs
 from .views import collapse, contiguous
 
 if TYPE_CHECKING:
@@ -38,9 +40,14 @@ def lower_attention(lowering: Lowering, group: Group) -> None:
         view = lowering.views[part]
         strides = tuple(view.strides[axis] for axis in part.value.axes)
         accesses.append(Access(lowering.buffer(part).number, part.dtype, view.offset, strides))
-    count = len(item.inputs)
+    count, pairs = len(item.inputs), q.dtype is bfloat16
     m, n = q.shape[-2], k.shape[-2]
-    plan = Attention(m, n, q.shape[-1], v.shape[-1], op.causal, op.scale, keeps_all(m, n), wanted)
+    plan = Attention(m, n, q.shape[-1], v.shape[-1], op.causal, op.scale, keeps_all(m, n), wanted, pairs)
+    if pairs:
+        accesses = [_in_pairs(access) for access in accesses]
+        for _, features in sums_apart(plan):
+            sums = lowering.new_buffer("arena", float32, (*lead, n, features))
+            accesses.append(Access(sums.number, float32, 0, contiguous(sums.shape)))
     groups = collapse(lead, [a.strides[: len(lead)] for a in accesses]) or [[]]
     sizes = tuple(math.prod(lead[axis] for axis in axes) for axes in groups)
     for access in accesses:
@@ -51,13 +58,13 @@ def lower_attention(lowering: Lowering, group: Group) -> None:
     kernel = Kernel(item.kind, sizes, len(sizes), accesses, body, static=plan)
     returned = parts.get(KEPT) if item.kind == "attention" else None
     if returned is not None and lowering.buffer(returned).kind == "output":
-        kept = operand_shapes(kernel)[-1]
+        kept = returned.shape[len(lead) :]
         if op.causal and len(kept) > 1:
             _write_zeros(lowering, returned, (*lead, *kept), 0)
         lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, item.kind)
         rest = -m % QUERIES
         if rest:
-            last = kept[-1] * kept[-2] * (kept[0] - 1) + m % QUERIES if len(kept) > 1 else m
+            last = math.prod(kept[1:]) * (kept[0] - 1) + m % QUERIES if len(kept) > 1 else m
             _write_zeros(lowering, returned, (*lead, *kept[1:-1], rest), last)
         return
     lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, item.kind)
@@ -78,8 +85,18 @@ def _write_zeros(lowering: Lowering, part: Item, shape: tuple[int, ...], offset:
 def _operand(lowering: Lowering, x: Item) -> Access:
     """Where an operand lies, its features side by side; else a copy of it."""
     view = lowering.views[x]
-    if view.strides[-1] == 1 or x.shape[-1] == 1:
+    if x.dtype is bfloat16:
+        fits = goes_by_pairs(view, x.shape, len(x.shape) - 1)
+    else:
+        fits = view.strides[-1] == 1 or x.shape[-1] == 1
+    if fits:
         return Access(lowering.buffer(view.base).number, x.dtype, view.offset, view.strides)
     copy = lowering.new_buffer("arena", x.dtype, x.shape)
     lowering.write(x, x.shape, copy, 0, contiguous(x.shape))
     return Access(copy.number, x.dtype, 0, contiguous(x.shape))
+
+
+def _in_pairs(access: Access) -> Access:
+    """The same where an element is a pair of bfloat16."""
+    strides = tuple(stride // 2 for stride in access.strides[:-1])
+    return Access(access.buffer, float32, access.offset // 2, (*strides, 1))

@@ -15,7 +15,7 @@ from typing import Any
 from ..dtypes import DType, float32
 from ..graph.node import Node, topological
 from ..ops.base import Primitive, primitive
-from .attention import RESULTS, canonical_attention
+from .attention import RESULTS, canonical_attention, narrow_result
 from .images import canonical_convolution, in_pairs
 from .regions import Chosen, Repeated, gather
 from .strides import contiguous, reshape_strides
@@ -45,6 +45,9 @@ CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad", "convolution_
 #: slices of one array from which on, together, they are as large as it: queries, keys and values are three
 SLICED = 4
 
+#: kinds through which the results of attention stay narrow
+SPREAD = frozenset(("reshape", "permute", "slice", "concat"))
+
 #: kinds that only say where the elements of their operand lie
 MOVEMENTS = frozenset(("reshape", "permute", "broadcast", "slice", "flip", "windows"))
 
@@ -68,7 +71,7 @@ class Item:
         self.born: float = next(_births)
         self.kind = kind
         self.late = False  # whether it is a copy that belongs to late users (recompute.py)
-        self.own = False  # whether it is a copy that belongs to one user (at_use.py)
+        self.own = False  # whether it belongs to the one that uses it (at_use.py), or widens what sums read
         self.op = op
         self.inputs = inputs
         self.shape = shape
@@ -193,6 +196,10 @@ class Canonical:
         if low.inputs == (x,):
             low.born = x.born + 0.5  # right behind it, so that whatever kernel computes it writes both
         return low
+
+    def narrow(self, x: Item) -> Item:
+        """`x`, or if it only rounds another item, that one rounded where it is computed."""
+        return self._low(x.inputs[0], x.dtype) if x.kind == "cast" and x.dtype.is_half else x
 
     def _expand(self, root: Node, whole: Node) -> Item:
         """The items of the ordinary nodes that a primitive stands for."""
@@ -374,6 +381,13 @@ class Canonical:
 
     def _simplify(self, name: str, op: Any, inputs: tuple[Item, ...], shape: tuple[int, ...], dtype: DType):
         x = inputs[0] if inputs else None
+        if name in SPREAD:
+            results = [narrow_result(y) for y in inputs]
+            narrow = tuple(y for y in results if y is not None)
+            if narrow and len(narrow) == len(inputs):
+                wide = self._cast(self.apply(name, op, narrow, shape, narrow[0].dtype), dtype)
+                wide.own = True  # a sum widens what it reads
+                return wide
         if name in MOVEMENTS:
             assert x is not None
             if x.kind == "full":
@@ -399,6 +413,8 @@ class Canonical:
             return None
         if name == "cast" and x is not None and x.dtype is dtype:
             return x
+        if name == "cast" and x is not None and x.kind == "cast" and dtype.is_half and x.inputs[0].dtype is dtype:
+            return x.inputs[0]
         if name == "neg" and x is not None and x.kind == "neg":
             return x.inputs[0]
         if name in ("mul", "div", "sub") and inputs[1].kind == "full" and inputs[1].value == (name != "sub"):

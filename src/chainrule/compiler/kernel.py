@@ -259,7 +259,8 @@ class Attention(NamedTuple):
 
     `kept`: whether the exponentials are kept for the derivatives, instead of the log-sum-exp alone. `wanted`: of the
     forward kernel, whether (the result, what is kept) are stored; of the other, which of the gradients of queries,
-    keys and values are.
+    keys and values are. `pairs`: the accesses count pairs of bfloat16 features (of what is kept, of queries), and what
+    is kept are weights.
     """
 
     queries: int
@@ -270,6 +271,7 @@ class Attention(NamedTuple):
     scale: float
     kept: bool
     wanted: tuple[bool, ...]
+    pairs: bool = False
 
     @property
     def block(self) -> int:

@@ -65,7 +65,7 @@ def lower_pairs(lowering: Lowering, group: Group) -> None:
     lead_b = [-(-n // LANES) * panel for _ in lead]
     whole, rest = m // LANES * LANES, m % LANES
     view = lowering.views[a]
-    if k % 2 == 0 and _goes_by_pairs(view, a.shape, len(item.shape) - 1):
+    if k % 2 == 0 and goes_by_pairs(view, a.shape, len(item.shape) - 1):
         source, offset = lowering.buffer(view.base).number, view.offset // 2
         strides = [stride // 2 for stride in view.strides[:-1]]
         left = [_Rows(0, (m,), Access(source, item.dtype, offset, (*strides, 0, 1)))]
@@ -95,7 +95,7 @@ class _Rows(NamedTuple):
     access: Access
 
 
-def _goes_by_pairs(view: View, shape: tuple[int, ...], axis: int) -> bool:
+def goes_by_pairs(view: View, shape: tuple[int, ...], axis: int) -> bool:
     """Whether the elements that `view` shows are pairs side by side along `axis`."""
     even = all(stride % 2 == 0 for n, stride in enumerate(view.strides) if n != axis and shape[n] > 1)
     return view.strides[axis] == 1 and view.offset % 2 == 0 and even

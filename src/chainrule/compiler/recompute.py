@@ -99,8 +99,12 @@ def _with_copies(items: list[Item], outputs: list[Item], time: dict[int, int], c
 
 
 def _without_exchanges(items: list[Item], time: dict[int, int], candidates: set[int]) -> set[int]:
-    """Candidates but for transcendental functions of what would be kept for nothing else: one array for another."""
+    """Candidates but for those that would only keep one array for another: where computing or storing them is not free.
+
+    Transcendental functions are such, and what lies in memory at any rate, as a sum of columns reads it.
+    """
     last = _last_uses(items, time)
+    summed = {id(shown(item.inputs[0])) for item in items if is_reduction(item) and not _absorbs(item)}
     until: dict[int, int] = {}  # when an item can last be had without keeping more for it
     found: set[int] = set()
     for item in items:
@@ -109,7 +113,7 @@ def _without_exchanges(items: list[Item], time: dict[int, int], candidates: set[
             continue
         large = [x for x in map(shown, item.inputs) if stored_bytes(x) * 8 > example_bytes(item)]
         free = min((until[id(x)] for x in large), default=when)
-        if free >= when or item.kind not in TRANSCENDENTAL:
+        if free >= when or (item.kind not in TRANSCENDENTAL and id(item) not in summed):
             found.add(id(item))
             until[id(item)] = max(when, free)
     return found
@@ -177,6 +181,12 @@ def times(items: list[Item]) -> dict[int, int]:
 def is_reduction(item: Item) -> bool:
     """Whether an item reduces its operand."""
     return item.op is not None and item.op.family == "reduction"
+
+
+def _absorbs(item: Item) -> bool:
+    """Whether a reduction reads its operand element by element, as it is computed: one of the last axes."""
+    axes, rank = getattr(item.op, "axes", None), len(item.inputs[0].shape)
+    return axes is not None and axes == tuple(range(rank - len(axes), rank))
 
 
 def _is_cheap(item: Item, least: int) -> bool:

@@ -16,6 +16,7 @@ import operator
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
+from ..dtypes import bfloat16
 from .attention import KINDS as ATTENTION
 from .canonical import MOVEMENTS, UNBUFFERED, WHOLE, Item
 from .strides import contiguous, reshape_strides
@@ -142,7 +143,7 @@ class Views:
             for number, part in enumerate(item.inputs):
                 x, inner = _unwrapped(part, strides)
                 placed = x.op is not None and x.op.family == "elementwise" and x.kind not in WHOLE
-                placed |= x.kind == "part" and x.inputs[0].kind in ATTENTION
+                placed |= x.kind == "part" and x.inputs[0].kind in ATTENTION and _in_step(x, offset, inner)
                 taken = x.index in found or x.index in self._fixed or x.index in self._padding
                 if placed and not taken:
                     found[x.index] = View(x, offset, inner)
@@ -229,6 +230,11 @@ class Views:
         if not informed:
             self._free.add(item.index)
         return repeated
+
+
+def _in_step(x: Item, offset: int, strides: tuple[int, ...]) -> bool:
+    """Whether what lies there can be written by pairs, as attention writes bfloat16."""
+    return x.dtype is not bfloat16 or (offset % 2 == 0 and all(s % 2 == 0 for s in strides[:-1]) and strides[-1] == 1)
 
 
 def _unwrapped(part: Item, strides: tuple[int, ...]) -> tuple[Item, tuple[int, ...]]:

@@ -68,6 +68,7 @@ def _attention_text(kernel: Kernel) -> str:
     names = ("result", "what is kept") if kernel.kind == "attention" else ("queries", "keys", "values")
     wanted = ", ".join(name for name, yes in zip(names, plan.wanted) if yes)
     saved = "exponentials" if plan.kept else f"log-sum-exp, keys in blocks of {plan.block}"
+    saved = "weights; products of pairs of bfloat16" if plan.pairs else saved
     parts = [wanted if kernel.kind == "attention" else f"gradients of {wanted}", f"kept: {saved}"]
     return "; ".join([*parts, *(["keys up to the query's own"] if plan.causal else [])])
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .. import functions as fn
-from ..dtypes import bool_, float32
+from ..dtypes import DType, bool_, float32
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..functions.products import matmul
 from ..ops.base import emit, mode
@@ -53,7 +53,7 @@ def scaled_dot_product_attention(
         The largest score is subtracted before the exponential. A query whose keys are all masked gives zeros and no
         gradient, as in PyTorch. Above 2^18 scores a head (L times S), without dropout, the scores are computed in
         blocks of rows, forward and backward, and never stored together; derivatives of every order and mode exist
-        there too.
+        there too. Under `autocast("bfloat16")` operands, weights, result and gradients are rounded, softmax is not.
     Example:
         >>> import chainrule as cr
         >>> q, k = cr.asarray([[0.0, 0.0]]), cr.asarray([[1.0, 0.0], [0.0, 1.0]])
@@ -180,16 +180,22 @@ def block_rows(num_queries: int) -> int:
 
 def _has_kernel(query: Tensor, key: Tensor, value: Tensor) -> bool:
     """Whether the attention of these operands has kernels of its own."""
-    low = mode.precision is not None and query.dtype is float32
-    return not low and fits(tuple(query.shape), tuple(key.shape), tuple(value.shape), query.dtype)
+    return fits(tuple(query.shape), tuple(key.shape), tuple(value.shape), _precision(query))
+
+
+def _precision(x: Tensor) -> DType:
+    """The dtype in which products of `x` are recorded."""
+    return mode.precision if mode.precision is not None and x.dtype is float32 else x.dtype
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float) -> Tensor:
     """The primitive with kernels of its own; its operands have equal leading axes."""
     lead = fn.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
-    operands = [fn.broadcast_to(x, (*lead, *x.shape[-2:])) for x in (query, key, value)]
+    low = _precision(query)
+    operands = [fn.broadcast_to(x, (*lead, *x.shape[-2:])).astype(low) for x in (query, key, value)]
     attributes = (bool(is_causal), float(scale))
-    return Tensor(emit("fused_attention", *[node_of(x) for x in operands], attributes=attributes))
+    result = Tensor(emit("fused_attention", *[node_of(x) for x in operands], attributes=attributes))
+    return result.astype(query.dtype)
 
 
 def _blocked(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool, scale: float) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..dtypes import DType, float32, float64
+from ..dtypes import DType, bfloat16, converted, float32, float64, widened
 from ..graph.node import Node
 from ..shapes import size
 from .attention_blocks import causal_mask, columns
@@ -29,8 +29,11 @@ ROWS = 128
 
 def fits(q_shape: tuple[int, ...], k_shape: tuple[int, ...], v_shape: tuple[int, ...], dtype: DType) -> bool:
     """Whether the kernels are made for operands of these shapes."""
-    short = min(q_shape[-2], k_shape[-2]) < LEAST
-    return dtype in (float32, float64) and not short and max(q_shape[-1], v_shape[-1]) <= MOST_FEATURES
+    if min(q_shape[-2], k_shape[-2]) < LEAST or max(q_shape[-1], v_shape[-1]) > MOST_FEATURES:
+        return False
+    if dtype is bfloat16:
+        return keeps_all(q_shape[-2], k_shape[-2]) and q_shape[-1] % 2 == v_shape[-1] % 2 == 0
+    return dtype in (float32, float64)
 
 
 def keeps_all(queries: int, keys: int) -> bool:
@@ -41,7 +44,8 @@ def keeps_all(queries: int, keys: int) -> bool:
 class Fused(Primitive):
     """Family base: softmax(scale q k^T) v for q (..., m, e), k (..., n, e), v (..., n, f) with equal leading axes.
 
-    With `causal`, query i sees the keys 0 to i.
+    With `causal`, query i sees the keys 0 to i. Of bfloat16 operands the weights, and the gradients of the scores, are
+    rounded before they are multiplied, and products are added up in float32.
     """
 
     family = "contraction"
@@ -54,7 +58,8 @@ class Fused(Primitive):
         if v.shape[:-1] != k.shape[:-1]:
             self.reject(f"keys {list(k.shape)} and values {list(v.shape)} differ before the last axis", (q, k, v))
         if not fits(q.shape, k.shape, v.shape, q.dtype):
-            help = f"at least {LEAST} queries and keys, at most {MOST_FEATURES} features, float32 or float64"
+            help = f"at least {LEAST} queries and keys, at most {MOST_FEATURES} features, float32 or float64, or"
+            help += f" bfloat16 with even numbers of features, at most {KEPT_KEYS} keys and {KEPT_SCORES} scores"
             self.reject("the kernel is not made for these shapes", (q, k, v), help)
 
     def _operations(self, q: Node, k: Node, v: Node, products: int) -> int:
@@ -62,8 +67,10 @@ class Fused(Primitive):
         return operations // 2 if self.causal else operations
 
     def twin(self, q: Node, k: Node, v: Node) -> Node:
-        """The same of ordinary nodes."""
-        return emit("attention", mul(q, full_like(q, self.scale)), k, v, attributes=(self.causal, ROWS))
+        """The same of ordinary nodes; of bfloat16 operands in float32, with products in bfloat16."""
+        low = (q.dtype,) if q.dtype.is_half else ()
+        q, k, v = map(_wide, (q, k, v))
+        return emit("attention", mul(q, full_like(q, self.scale)), k, v, attributes=(self.causal, ROWS, *low))
 
     def _exponentials(self, q, k):
         """exp(scores - largest), the largest scores, and the sums."""
@@ -102,8 +109,8 @@ class FusedAttention(Fused):
     def jvp(self, node, tangents):
         """By the weights where the exponentials are kept, else that of `attention`."""
         q, k, v = node.inputs
-        tq, tk, tv = tangents
-        if keeps_all(q.shape[-2], k.shape[-2]):
+        tq, tk, tv = (None if t is None else _wide(t) for t in tangents)
+        if keeps_all(q.shape[-2], k.shape[-2]) and not q.dtype.is_half:
             weights = emit("fused_attention_weights", q, k, v, attributes=(self.causal, self.scale))
             change = None if tq is tk is None else weights.op.jvp(weights, (tq, tk, None))
             return sum_parts(
@@ -111,7 +118,8 @@ class FusedAttention(Fused):
                 None if tv is None else _product(weights, tv, (0, 1), (1, 2)),
             )
         twin = self.twin(q, k, v)
-        return twin.op.jvp(twin, (None if tq is None else mul(tq, full_like(tq, self.scale)), tk, tv))
+        tangent = twin.op.jvp(twin, (None if tq is None else mul(tq, full_like(tq, self.scale)), tk, tv))
+        return _like(tangent, q)
 
     def batch(self, inputs, batched, size):
         """One more leading axis."""
@@ -131,19 +139,28 @@ class FusedAttentionKept(Fused):
     """What the derivatives of `fused_attention` need of its softmax.
 
     If the exponentials are kept: of each block of `QUERIES` queries those of all keys, exp(scores - largest) as
-    (keys, queries), and behind them a row of the inverses of their sums. Else the log-sum-exp of each query. Zeros
-    stand for queries beyond the last (which compiled programs only write where the user is given the array).
+    (keys, queries), and behind them a row of the inverses of their sums; of bfloat16 operands the weights, without
+    such a row. Else the log-sum-exp of each query. Zeros stand for queries beyond the last (which compiled programs
+    only write where the user is given the array).
     """
 
     name = "fused_attention_kept"
     differentiable = False
 
     def infer(self, q, k, v):
-        """(..., blocks, n + 1, QUERIES) or (..., blocks * QUERIES)."""
+        """(..., blocks, n + 1, QUERIES), of bfloat16 n, or (..., blocks * QUERIES)."""
         self._check(q, k, v)
         blocks = -(-q.shape[-2] // QUERIES)
         whole = keeps_all(q.shape[-2], k.shape[-2])
-        return (*q.shape[:-2], *((blocks, k.shape[-2] + 1, QUERIES) if whole else (blocks * QUERIES,))), q.dtype
+        rows = k.shape[-2] + (not q.dtype.is_half)
+        return (*q.shape[:-2], *((blocks, rows, QUERIES) if whole else (blocks * QUERIES,))), q.dtype
+
+    def evaluate(self, dtype, operands):
+        """By NumPy."""
+        if not dtype.is_half:
+            return super().evaluate(dtype, operands)
+        kept = self.numpy(*map(widened, operands))
+        return converted(kept[..., :-1, :] * kept[..., -1:, :], dtype)
 
     def batch(self, inputs, batched, size):
         """One more leading axis."""
@@ -177,8 +194,8 @@ class FusedAttentionWeights(Fused):
     def infer(self, q, k, v):
         """(..., m, n)."""
         self._check(q, k, v)
-        if not keeps_all(q.shape[-2], k.shape[-2]):
-            help = f"at most {KEPT_KEYS} keys and {KEPT_SCORES} scores"
+        if q.dtype.is_half or not keeps_all(q.shape[-2], k.shape[-2]):
+            help = f"at most {KEPT_KEYS} keys and {KEPT_SCORES} scores, float32 or float64"
             self.reject("the exponentials are not kept for these shapes", (q, k, v), help)
         return (*q.shape[:-1], k.shape[-2]), q.dtype
 
@@ -281,6 +298,16 @@ class FusedAttentionGrad(Sibling, Fused):
         return self._operations(q, k, v, products) // 3, super().cost(node)[1]
 
 
+def _wide(x: Node) -> Node:
+    """`x` in float32 if it is narrower."""
+    return emit("cast", x, attributes=(float32,)) if x.dtype.is_half else x
+
+
+def _like(x: Node, operand: Node) -> Node:
+    """`x` in the dtype of an operand."""
+    return x if x.dtype is operand.dtype else emit("cast", x, attributes=(operand.dtype,))
+
+
 def _product(a: Node, b: Node, left: tuple[int, int], right: tuple[int, int]) -> Node:
     """A product of matrices: of the axes (-2, -1) those that are called 1 are summed, 0 and 2 stay."""
     lead = tuple(range(3, len(a.shape) + 1))
@@ -303,8 +330,9 @@ def _ordinary(node: Node) -> tuple[list[Node], list[Node]]:
     try:
         q, k, v, c = starts = [Node(primitive("alias"), (x,), x.shape, x.dtype, None, True, mode.where) for x in given]
         twin = op.twin(q, k, v)
-        parts: Any = twin.op.vjp(twin, c, (True, True, True))
-        return starts, [mul(parts[0], full_like(q, op.scale)), *parts[1:]]
+        parts: Any = twin.op.vjp(twin, _wide(c), (True, True, True))
+        gradients = mul(parts[0], full_like(parts[0], op.scale)), *parts[1:]
+        return starts, [_like(gradient, x) for gradient, x in zip(gradients, (q, k, v))]
     finally:
         mode.grad_enabled = before
 

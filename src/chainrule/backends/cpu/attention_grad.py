@@ -9,7 +9,7 @@ from .emit import Function, Int
 from .transpose import transposed
 
 
-class _Backward(Tiles):
+class Backward(Tiles):
     """accesses: q, k, v, the result, what was kept, the cotangent, then those gradients of q, k and v that are wanted.
 
     With p the weights (or the exponentials, if the cotangent is divided by their sum), c the cotangent and
@@ -97,11 +97,11 @@ class _Backward(Tiles):
                 a = self.at(cotangent[0], f.mul(query, cotangent[1]))
                 b = self.at(result, f.mul(f.add(first, query), self.row_stride(3)))
                 totals = [self.zero] * (LANES // lanes)
-                for number, column in enumerate(range(0, plan.values, lanes)):
-                    mask = f.mask(plan.values - column, lanes) if plan.values - column < lanes else None
+                for number, column in enumerate(range(0, self.values, lanes)):
+                    mask = f.mask(self.values - column, lanes) if self.values - column < lanes else None
                     part = number % len(totals)
                     factors = self.load(self.at(a, column), mask), self.load(self.at(b, column), mask)
-                    totals[part] = self.fma(*factors, totals[part])
+                    totals[part] = self.product(*factors, totals[part])
                 lines.append(self._halved(totals))
             lines = transposed(f, lines, self.element, self.dtype.itemsize)
             self.store(self.mul(self._halved(lines), self.number(plan.scale)), self.at(self.inner, group.index))
@@ -234,4 +234,4 @@ class _Backward(Tiles):
 
 def emit_attention_grad(f: Function) -> None:
     """The gradients of attention."""
-    _Backward(f).emit()
+    Backward(f).emit()

@@ -56,6 +56,7 @@ class Tiles:
         self.height = 8 if f.target.num_vector_registers >= 32 else 4
         self.rows = min(self.height, self.plan.keys)
         self.zero = self.builder.const(0, self.dtype).ref
+        self.features, self.values = self.plan.features, self.plan.values
 
     def heads(self, body: Callable[[list[str]], None]) -> None:
         """Run `body` with the operands' pointers of every head."""
@@ -151,6 +152,10 @@ class Tiles:
     def exp(self, x: str) -> str:
         return exp_of_negative(self.builder, Value(x, self.dtype)).ref
 
+    def product(self, a: str, b: str, total: str) -> str:
+        """`total` plus the products of the elements of two operands."""
+        return self.fma(a, b, total)
+
     # --- register tiles ---------------------------------------------------------------------------
 
     def tile(
@@ -167,7 +172,7 @@ class Tiles:
             sums = []
             for row in range(rows):
                 factor = self.repeated(self.at(left, f.mul(row, steps[0])))
-                sums += [self.fma(factor, v, loop.values[row * len(masks) + n]) for n, v in enumerate(vectors)]
+                sums += [self.product(factor, v, loop.values[row * len(masks) + n]) for n, v in enumerate(vectors)]
             loop.next = sums
         return loop.values
 
@@ -251,11 +256,12 @@ class Tiles:
     def panel_tiles(
         self, left: str, access: int, right: str, terms: int, query: Int, span: Span,
         use: Callable[[Int, list[tuple[int, int, str]], list[str]], list[str]], carried: Sequence[str] = (),
+        scale: str | None = None,
     ) -> list[str]:  # fmt: skip
         """Tiles of sums over features of left[key, feature] * right[feature, query]; gives what the last `use` gave.
 
-        ``use(key, sums, carried)``, where each sum comes with its key's number in the tile and its vector's in the
-        panel. The last tile is moved back so that it is whole.
+        ``use(key, sums, carried)``, where each sum, times `scale`, comes with its key's number in the tile and its
+        vector's in the panel. The last tile is moved back so that it is whole.
         """
         f, lanes = self.f, self.lanes
         stride, vectors = self.row_stride(access), range(span.vector, VECTORS)
@@ -265,6 +271,7 @@ class Tiles:
                 self.at(left, f.mul(key, stride)), (stride, 1), self.at(right, span.vector * lanes), QUERIES, self.rows,
                 [None] * len(vectors), (0, terms),
             )  # fmt: skip
+            sums = sums if scale is None else [self.mul(total, scale) for total in sums]
             placed = [(r, n, sums[r * len(vectors) + n - span.vector]) for r in range(self.rows) for n in vectors]
             loop.next = use(key, self._seen(placed, f.sub(key, query)) if span.masked else placed, [*loop.values])
         return loop.values

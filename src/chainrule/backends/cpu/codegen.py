@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...compiler.kernel import Kernel, Tiling
+from ...compiler.kernel import Attention, Kernel, Tiling
 from ...dtypes import bfloat16
 from .attention import emit_attention
 from .attention_grad import emit_attention_grad
+from .attention_pairs import emit_pair_attention
+from .attention_pairs_grad import emit_pair_attention_grad
 from .contract import emit_contract
 from .emit import Function
 from .loops import emit_map, emit_reduce, emit_scatter
@@ -34,6 +36,10 @@ EMITTERS = {
 }
 
 
+#: emitters of kernels whose operands go by pairs of bfloat16
+PAIRS = {"attention": emit_pair_attention, "attention_grad": emit_pair_attention_grad}
+
+
 def _contraction(kernel: Kernel, tiling: Tiling) -> Callable[[Function], None]:
     """The emitter of a contraction with a plan of its own; a depthwise convolution's is that of its vectors' axis."""
     if tiling.block:
@@ -51,6 +57,8 @@ def kernel_module(kernels: list[tuple[str, Kernel]], target: Target) -> str:
         emit: Callable[[Function], None] = EMITTERS[kernel.kind]
         if kernel.kind == "pack" and kernel.accesses[1].dtype is bfloat16:
             emit = emit_pair_pack
+        if isinstance(kernel.static, Attention) and kernel.static.pairs:
+            emit = PAIRS[kernel.kind]
         if isinstance(kernel.static, Tiling):
             emit = _contraction(kernel, kernel.static)
         emit = emit_blocks if kernel.kind == "map" and kernel.static[:1] == ("blocks",) else emit

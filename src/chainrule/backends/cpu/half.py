@@ -66,6 +66,48 @@ def multiply_pairs(b: LLVMScalarBuilder, x: Value, y: Value, total: Value) -> Va
     return b.emit(f"call {vector} {name}({vector} {total.ref}, {pairs} {left}, {pairs} {right})", float32)
 
 
+def multiply_pairs_apart(b: LLVMScalarBuilder, x: Value, y: Value, total: Value) -> Value:
+    """The same by ordinary multiply-adds, the first element of a pair before the second."""
+
+    def first(value: Value) -> Value:
+        return b.bitcast(b.shl(b.bitcast(value, uint32), b.const(16, uint32)), float32)
+
+    def second(value: Value) -> Value:
+        return b.bitcast(b.and_(b.bitcast(value, uint32), b.const(0xFFFF0000, uint32)), float32)
+
+    return b.fma(second(x), second(y), b.fma(first(x), first(y), total))
+
+
+def narrowed(b: LLVMScalarBuilder, low: Value, high: Value) -> Value:
+    """Two vectors of float32, rounded to bfloat16, as one in whose lanes lie the elements of `low`, then of `high`.
+
+    The processor's own instruction takes subnormal numbers for 0.
+    """
+    vector = b.llvm_type(float32)
+    if b.has_short and b.width == max(SHORT):
+        kind, name = f"<{2 * b.width} x bfloat>", f"@llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * b.width}"
+        b.declarations.add(f"declare {kind} {name}({vector}, {vector})")
+        both = b.emit(f"call {kind} {name}({vector} {high.ref}, {vector} {low.ref})", bfloat16)
+        return b.emit(f"bitcast {kind} {both.ref} to {vector}", float32)
+    words = b.llvm_type(uint16)
+    parts = [to_memory(b, rounded(b, value, bfloat16)) for value in (low, high)]
+    order = ", ".join(f"i32 {lane}" for lane in range(2 * b.width))
+    both = b.emit(f"shufflevector {words} {parts[0]}, {words} {parts[1]}, <{2 * b.width} x i32> <{order}>", uint16)
+    return b.emit(f"bitcast <{2 * b.width} x i16> {both.ref} to {vector}", float32)
+
+
+def paired(b: LLVMScalarBuilder, x: Value, y: Value) -> list[Value]:
+    """The pairs of the bfloat16 elements of x and y at the same place, in two vectors."""
+    vector, words, count = b.llvm_type(float32), f"<{2 * b.width} x i16>", 2 * b.width
+    left, right = (b.emit(f"bitcast {vector} {value.ref} to {words}", uint16).ref for value in (x, y))
+    found = []
+    for first in (0, b.width):
+        order = ", ".join(f"i32 {first + lane // 2 + lane % 2 * count}" for lane in range(count))
+        mixed = b.emit(f"shufflevector {words} {left}, {words} {right}, <{count} x i32> <{order}>", uint16)
+        found.append(b.emit(f"bitcast {words} {mixed.ref} to {vector}", float32))
+    return found
+
+
 def _short(b: LLVMScalarBuilder, a: Value) -> Value:
     """The bits of the float32 `a` as a bfloat16 by the processor's own instruction, which takes subnormals for 0."""
     source, result = b.llvm_type(float32), f"<{b.width} x bfloat>"

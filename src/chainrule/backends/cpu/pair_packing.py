@@ -10,7 +10,7 @@ from .transpose import transposed
 LANES = 16
 WORDS = "<16 x i32>"
 #: vectors of columns that are packed together
-TOGETHER = 4
+TOGETHER = 8
 
 
 def emit_pair_pack(f: Function) -> None:
