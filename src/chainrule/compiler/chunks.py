@@ -45,7 +45,7 @@ LARGE_OPERAND, ROWS_FOR_LARGE = 256 << 10, 32
 def share(regions: Sequence[Region], threads: int, bytes_of: Mapping[int, int]) -> list[Region]:
     """Decide which regions threads share, and the chunks of every task; serial neighbours become one region."""
     for region in regions:
-        _divide(region, threads, bytes_of)
+        divide(region, threads, bytes_of)
     merged: list[Region] = []
     for region in regions:
         host = any(s.kernel is None for s in region.steps())
@@ -57,7 +57,7 @@ def share(regions: Sequence[Region], threads: int, bytes_of: Mapping[int, int]) 
     return merged
 
 
-def _divide(region: Region, threads: int, bytes_of: Mapping[int, int]) -> None:
+def divide(region: Region, threads: int, bytes_of: Mapping[int, int]) -> None:
     """The chunks of one region's tasks, and their order."""
     costs = {id(task): sum(step_cost(s) for s in task.steps) for task in region.tasks}
     total = sum(costs.values())
@@ -129,6 +129,13 @@ def step_cost(step: Step) -> float:
         return step.loop.times * sum(step_cost(inner) for inner in step.loop.body.steps)
     if kernel is None:
         return 1e4
+    if kernel.stages:
+        return sum(kernel_cost(stage) for stage in kernel.stages)
+    return kernel_cost(kernel)
+
+
+def kernel_cost(kernel: Kernel) -> float:
+    """The same of a kernel that is no loop and no call of the host."""
     elements = math.prod(kernel.sizes)
     if kernel.kind == "contract":
         epilogue = elements * (0.03 + _element_cost(kernel, kernel.body))

@@ -10,6 +10,7 @@ from .attention import emit_attention
 from .attention_grad import emit_attention_grad
 from .contract import emit_contract
 from .emit import Function
+from .in_step import emit_in_step
 from .loops import emit_map, emit_reduce, emit_scatter
 from .nest import emit_nest
 from .packing import emit_pack
@@ -27,6 +28,7 @@ EMITTERS = {
     "scatter": emit_scatter,
     "csr": emit_csr,
     "rows": emit_rows,
+    "in_step": emit_in_step,
     "contract": emit_contract,
     "pack": emit_pack,
     "attention": emit_attention,

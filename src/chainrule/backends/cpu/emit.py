@@ -49,6 +49,7 @@ class Function:
         self.lines: list[str] = []
         self.declarations: set[str] = set()
         self.block = "start"
+        self.first_extra = 0  # where the numbers of the kernel begin: of those in step, that which is being emitted
         self._count = 0
         self._arguments: dict[int, str] = {}
         self._bases: dict[int, str] = {}
@@ -145,7 +146,7 @@ class Function:
         return name
 
     def extra(self, number: int) -> str:
-        return self.argument(self.layout.extra + number)
+        return self.argument(self.layout.extra + self.first_extra + number)
 
     def size(self, axis: int) -> Int:
         if self.kernel.baked and axis > 0:
