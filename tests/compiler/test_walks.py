@@ -238,3 +238,21 @@ def test_columns_of_many_rows_are_reduced_in_strips(name, shape, dtype):
     expected = 1 + getattr(np, name)(x.astype(np.float64), axis=0)
     if dtype is not np.int64 or name != "prod":
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "fetched"), [(9000, True), (70, False)])
+def test_rows_of_a_large_table_are_asked_for_before_they_are_added_to(rows, fetched):
+    table, updates = normal(rows, 40), normal(300, 40)
+    indices = np.random.default_rng(1).integers(-rows, rows, 300)
+    state = cr.asarray(table)
+
+    def step(i, u):
+        state[...] = cr.scatter_add(state, i, u)
+
+    run = cr.compile(step)
+    run(cr.asarray(indices), cr.asarray(updates))
+    wide = table.astype(np.float64)
+    np.add.at(wide, indices, updates)
+    np.testing.assert_allclose(state.numpy(), wide, rtol=1e-5, atol=1e-5)
+    (scatter,) = (kernel for kernel in run.programs[0].plan.kernels if kernel.kind == "scatter")
+    assert ("llvm.prefetch" in text(run.programs[0].plan)) == bool(scatter.ahead) == fetched
