@@ -84,6 +84,7 @@ class Kernel:
     `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
     for while these are worked on. `together`: how many rows a reduction along rows takes at once because they are near,
     0 where they may come from far away. `strips`: whether a reduction down columns walks along a few rows at a time.
+    `past`: accesses that are written past the caches if they begin with a cache line (see past.py).
     `stages`: the kernels that run in step in one "in_step", with its accesses (see in_step.py).
     """
 
@@ -102,6 +103,7 @@ class Kernel:
     ahead: tuple[int, ...] = ()
     together: int = 0
     strips: bool = False
+    past: tuple[int, ...] = ()
     stages: tuple[Kernel, ...] = ()
 
     def with_arguments(self, words: list[int]) -> Kernel:
@@ -154,7 +156,7 @@ class Kernel:
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
-            self.together, self.strips, tuple(stage.key() for stage in self.stages),
+            self.together, self.strips, self.past, tuple(stage.key() for stage in self.stages),
         )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from .in_place import check_before, index_loads, scatter_into_state, trust_check
 from .in_step import in_step
 from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
+from .past import write_past
 from .sharing import replaced_by_results
 from .sinking import sink
 from .touched import walk_touched_rows
@@ -77,6 +78,7 @@ class Schedule:
         self._run_in_step(threads)
         for region in self.regions:
             for task in region.tasks:
+                write_past(task.steps)
                 fetch_ahead(task.steps)
                 task.chunk = take_together(task.steps, task.chunk)
 

@@ -24,6 +24,10 @@ AHEAD = 4096
 
 def emit_in_step(f: Function) -> None:
     """The kernels `stages`, the first one row before the second, and so on."""
+    f.both_ways(partial(_emit, f))
+
+
+def _emit(f: Function) -> None:
     stages: list[_Stage] = []
     start = 0
     for kernel in f.kernel.stages:
@@ -137,7 +141,7 @@ class _Stage:
         """Ask for what is touched soon, if it is not near."""
         f = self.f
         loaded = {i[1] for i in self.along.code if i[0] == "load"}
-        for access in self.kernel.ahead:
+        for access in (n for n in self.kernel.ahead if n not in f.past):
             dtype = self.kernel.accesses[access].dtype
             rows = -(-AHEAD // (self.kernel.sizes[1] * dtype.itemsize))
             there = self.point.moved(1, index, self.along).pointer(access)

@@ -56,7 +56,7 @@ def emit_map(f: Function) -> None:
                 code.fetch_ahead(point, axes[depth], f.minimum(f.add(loop.index, ROWS_AHEAD), f.sub(end, 1)))
             nest(depth + 1, point.moved(axes[depth], loop.index, kernel.body))
 
-    nest(0, Point.start(f, kernel.body, LANES))
+    f.both_ways(lambda: nest(0, Point.start(f, kernel.body, LANES)))
 
 
 def axis_range(f: Function, axis: int) -> tuple[Int, Int]:

@@ -16,7 +16,7 @@ from ...dtypes import DType
 from ..base import Value
 from . import half
 from .bodies import BodyCode, Point
-from .emit import LINE, Function, Int, always_masked, memory_type
+from .emit import Function, Int, always_masked, memory_type
 from .loops import axis_range, body_dtypes
 
 #: instructions of a body up to which the rows of a block are unrolled and stay in registers
@@ -36,7 +36,7 @@ class _Blocks:
     def __init__(self, f: Function):
         kernel = f.kernel
         self.f, self.body = f, kernel.body
-        _, self.across, turned, past = kernel.static
+        _, self.across, turned = kernel.static
         self.along = kernel.vector
         self.dtypes = body_dtypes(kernel, kernel.body)
         self.loads = [n for n, i in enumerate(kernel.body.code) if i[0] == "load" and i[1] in turned]
@@ -45,17 +45,9 @@ class _Blocks:
         self.lanes = min(LANES, max(f.target.vector_bits // (8 * widest), 4))
         self.short = len(kernel.body.code) <= UNROLLED
         self._scratch: dict[DType, list[str]] = {}
-        wide = f.target.architecture == "x86_64" and f.target.vector_bits >= 512 and self.lanes == LANES
-        #: results whose whole blocks are written past the caches, and whether they begin with a cache line
-        self.past = frozenset(past) - set(turned) if wide and self.short else frozenset()
-        self.aligned = {access: self._begins_line(access) for access in sorted(self.past)}
-
-    def _begins_line(self, access: int) -> str:
-        """Whether an operand begins with a cache line, found on entry."""
-        f, base = self.f, self.f.base(access)
-        f.entry += [f"  {base}_n = ptrtoint ptr {base} to i64", f"  {base}_r = and i64 {base}_n, {LINE - 1}"]
-        f.entry.append(f"  {base}_a = icmp eq i64 {base}_r, 0")
-        return f"{base}_a"
+        #: results whose whole blocks are written past the caches
+        self.past = set() if not self.short or self.lanes < LANES else f.may_go_past() - set(turned)
+        self.aligned = f.begin_lines(sorted(self.past)) if self.past else ""
 
     def emit(self) -> None:
         axes = [a for a in range(len(self.f.kernel.sizes)) if a not in (self.across, self.along)]
@@ -68,9 +60,8 @@ class _Blocks:
             self._plane(point)
 
         nest(0, Point.start(self.f, self.body, self.lanes))
-        if self.past:  # what goes past the caches is seen in order by nobody else, unless told so
-            self.f.declarations.add("declare void @llvm.x86.sse.sfence()")
-            self.f.line("call void @llvm.x86.sse.sfence()")
+        if self.past:
+            self.f.fence()
 
     def _plane(self, point: Point) -> None:
         """All blocks of the two axes, in strips of `STRIP` columns, whose lines are used up while they are near."""
@@ -140,7 +131,7 @@ class _Blocks:
         mask = None if width == lanes else f.mask(width, lanes)
         if self.short and isinstance(height, int):
             found: list[dict[int, str]] = []
-            past = self.past if height == width == lanes else frozenset[int]()
+            past = self.past if height == width == lanes else set[int]()
             held: dict[int, list[tuple[str, str]]] = {access: [] for access in sorted(past)}
             for r in range(height):
                 here = corner.moved(self.across, f.add(row, r), self.body)
@@ -185,7 +176,7 @@ class _Blocks:
             return []
 
         f.declarations.add("!0 = !{i32 1}")
-        f.either(self.aligned[access], kind, lambda: write("align 64, !nontemporal !0"), lambda: write("align 4"))
+        f.either(self.aligned, kind, lambda: write("align 64, !nontemporal !0"), lambda: write("align 4"))
 
     def _row(
         self,
