@@ -47,12 +47,28 @@ def test_walks_in_step_give_the_bits_of_walks_one_after_another(monkeypatch, nam
     got, plan = compiled(FUNCTIONS[name], x)
     expected, apart = one_after_another(monkeypatch, FUNCTIONS[name], x)
     assert stages(plan) == [STAGES[name]] and stages(apart) == [0] * STAGES[name]
+    # what the next walk overwrites is handed on by way of a row on the stack
+    assert len(plan.kernels[0].scratch) == name.endswith("softmax")
     assert got.tobytes() == expected.tobytes() or np.array_equal(np.isnan(got), np.isnan(expected))
     same = np.isnan(got) | (got.view(f"u{got.itemsize}") == expected.view(f"u{got.itemsize}"))
     assert same.all()
     alone, plan = compiled(FUNCTIONS[name], x[-1:])
     assert not any(stages(plan))
     np.testing.assert_array_equal(got[-1:], alone)
+
+
+@pytest.mark.parametrize("length", [300, 1024])
+def test_what_is_used_again_is_not_left_on_the_stack(length):
+    """Exponentials that are a result as well, and the quotients over them."""
+
+    def step(x):
+        terms = cr.exp(x - cr.max(x, axis=1, keepdims=True))
+        return cr.stack([terms, terms / cr.sum(terms, axis=1, keepdims=True)])
+
+    x = normal(33, length)
+    got, _ = compiled(step, x)
+    wide = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
+    np.testing.assert_allclose(got, np.stack([wide, wide / wide.sum(1, keepdims=True)]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(7, 1000), (300, 255), (30, 9000)])

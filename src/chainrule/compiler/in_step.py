@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-from .kernel import FIRST_BUFFER, LANES, Access, Body, Kernel
+from .kernel import FIRST_BUFFER, LANES, STATUS, Access, Body, Kernel
 from .lowering import Step
 
 #: walks in step at most, and instructions of all their elements: more would not fit in registers
@@ -163,7 +164,7 @@ def _merged(run: Sequence[Step]) -> Step:
             number[n] = next(same, len(accesses))
             if number[n] == len(accesses):
                 accesses.append(access)
-        body, inner = _renumbered(kernel.body, number), _renumbered(kernel.inner, number)
+        body, inner = _renumbered(kernel.body, number, number), _renumbered(kernel.inner, number, number)
         along = inner if kernel.kind == "reduce" else body
         loads = [i[1] for i in along.code if i[0] == "load"]
         ahead = set()
@@ -175,11 +176,12 @@ def _merged(run: Sequence[Step]) -> Step:
                     ahead.add(n)
         stage = replace(kernel, accesses=accesses, body=body, inner=inner, ahead=tuple(sorted(ahead)))
         stages.append(replace(stage, sizes=kernels[0].sizes, vector=1, static=("row",)) if alone else stage)
+    scratch = _on_the_stack(stages)
     first = stages[0]
     label = "+".join(step.label for step in run)
     kernel = Kernel(
         "in_step", first.sizes, 1, accesses, Body(), extra=tuple(word for stage in stages for word in stage.extra),
-        scale=first.scale, label=label, stages=tuple(stages),
+        scale=first.scale, label=label, scratch=scratch, stages=tuple(stages),
     )  # fmt: skip
     rows: dict[int, int] = {}
     for step in run:
@@ -192,7 +194,42 @@ def _merged(run: Sequence[Step]) -> Step:
     )  # fmt: skip
 
 
-def _renumbered(body: Body, number: Mapping[int, int]) -> Body:
-    """`body` with other numbers for its accesses."""
-    code = [(i[0], number[i[1]], *i[2:]) if i[0] in ("load", "index") else i for i in body.code]
-    return Body(code, [(value, number[access]) for value, access in body.stores])
+def _on_the_stack(stages: list[Kernel]) -> tuple[int, ...]:
+    """Let what a walk stores and the next one overwrites pass through a row on the stack; the new accesses.
+
+    One row is enough: the next walk reads an element of its row before this one writes that of the row behind it.
+    """
+    accesses, made = stages[0].accesses, []
+    walks = [n for n, stage in enumerate(stages) if stage.static != ("row",)]
+    for writer, reader in pairwise(walks):
+        for number in sorted({n for _, n in _along(stages[writer]).stores}):
+            access, next_walk = accesses[number], stages[reader]
+            uses = {
+                (n, place, written)
+                for place, stage in enumerate(stages)
+                for n, written in _operands(stage)
+                if accesses[n].buffer == access.buffer
+            }
+            wanted = {(number, writer, True), (number, reader, False), (number, reader, True)}
+            if next_walk.kind != "map" or uses != wanted or access.strides[1] != 1:
+                continue
+            made.append(len(accesses))
+            accesses.append(Access(STATUS, access.dtype, 0, (0, 1)))
+            other = {n: made[-1] if n == number else n for n in range(len(accesses))}
+            same = {n: n for n in range(len(accesses))}
+            before, behind = stages[writer], next_walk
+            asked = tuple(sorted({*behind.ahead, *(n for n in before.ahead if n == number)}))
+            stages[writer] = replace(
+                before, inner=_renumbered(before.inner, same, other), body=_renumbered(before.body, same, other),
+                ahead=tuple(n for n in before.ahead if n != number),
+            )  # fmt: skip
+            stages[reader] = replace(behind, body=_renumbered(behind.body, other, same), ahead=asked)
+    for place, stage in enumerate(stages):
+        stages[place] = replace(stage, scratch=tuple(made))
+    return tuple(made)
+
+
+def _renumbered(body: Body, loads: Mapping[int, int], stores: Mapping[int, int]) -> Body:
+    """`body` with other numbers for the accesses that it loads and stores."""
+    code = [(i[0], loads[i[1]], *i[2:]) if i[0] in ("load", "index") else i for i in body.code]
+    return Body(code, [(value, stores[access]) for value, access in body.stores])

@@ -85,6 +85,7 @@ class Kernel:
     for while these are worked on. `together`: how many rows a reduction along rows takes at once because they are near,
     0 where they may come from far away. `strips`: whether a reduction down columns walks along a few rows at a time.
     `past`: accesses that are written past the caches if they begin with a cache line (see past.py).
+    `scratch`: accesses that are a row on the stack, not in a buffer.
     `stages`: the kernels that run in step in one "in_step", with its accesses (see in_step.py).
     """
 
@@ -104,6 +105,7 @@ class Kernel:
     together: int = 0
     strips: bool = False
     past: tuple[int, ...] = ()
+    scratch: tuple[int, ...] = ()
     stages: tuple[Kernel, ...] = ()
 
     def with_arguments(self, words: list[int]) -> Kernel:
@@ -156,7 +158,7 @@ class Kernel:
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
-            self.together, self.strips, self.past, tuple(stage.key() for stage in self.stages),
+            self.together, self.strips, self.past, self.scratch, tuple(stage.key() for stage in self.stages),
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ...compiler.kernel import ArgumentLayout, Kernel
+from ...compiler.kernel import LANES, ArgumentLayout, Kernel
 from ...dtypes import DType
 from ..base import Value
 from . import half
@@ -173,7 +173,12 @@ class Function:
     def base(self, access: int) -> str:
         """Pointer to the first element of operand `access` (buffer plus offset), computed on entry."""
         name = self._bases.get(access)
-        if name is None:
+        if name is None and access in self.kernel.scratch:
+            name = self._bases[access] = f"%base{access}"
+            row = -(-self.kernel.sizes[-1] // LANES) * LANES
+            kind = memory_type(self.kernel.accesses[access].dtype)
+            self.entry.append(f"  {name} = alloca [{row} x {kind}], align {LINE}")
+        elif name is None:
             buffer = self.argument(self.layout.buffer[access])
             offset = self.argument(self.layout.offset[access])
             name = self._bases[access] = f"%base{access}"

@@ -43,10 +43,12 @@ def _emit(f: Function) -> None:
         with f.when(whole):
             _walk(f, stages, rows, True)
         with f.when(f.let(f"xor i1 {whole}, true")):
-            for stage, row in zip(stages, rows):
+            for number in reversed(range(behind[-1] + 1)):  # what a walk leaves on the stack is read by the next one
+                row = f.sub(loop.index, number)
+                some = [stage for stage, at in zip(stages, behind) if at == number]
                 inside = f.let(f"icmp sge i64 {row}, {begin}")
                 with f.when(f.let(f"and i1 {inside}, {f.let(f'icmp slt i64 {row}, {end}')}")):
-                    _walk(f, [stage], [row], False)
+                    _walk(f, some, [row] * len(some), False)
 
 
 def _walk(f: Function, stages: Sequence[_Stage], rows: Sequence[Int], fetch: bool) -> None:
@@ -59,12 +61,12 @@ def _walk(f: Function, stages: Sequence[_Stage], rows: Sequence[Int], fetch: boo
 
     def at(states: list[list[str]], index: Int, together: int, count: Int | None) -> list[list[str]]:
         result = []
-        for stage, state in zip(stages, states):
+        for stage, state in reversed(list(zip(stages, states))):
             with stage.current():
                 if fetch and count is None:
                     stage.fetch(index, together)
                 result.append(stage.step(state, index, together, count))
-        return result
+        return result[::-1]
 
     together = max(stage.together for stage in stages)
     begin: Int = 0
