@@ -44,6 +44,10 @@ def reductions() -> dict:
                 return [*sums, cr.max(x, axis=1), cr.argmax(x, axis=0), F.softmax(x, 1), F.log_softmax(x, 0)]
 
             results |= {f"{i} {name}": value for i, value in enumerate(cr.compile(reduce)(x))}
+    for dtype in (np.float32, np.float64):  # long rows, whose walks are in step
+        x, name = array(19, 333, dtype=dtype), f"of long rows, {np.dtype(dtype).name}"
+        results[f"softmax {name}"] = cr.compile(lambda x: F.softmax(x, 1))(x)
+        results[f"layer norm {name}"] = cr.compile(lambda x: F.layer_norm(x, (333,)))(x)
     return results
 
 

@@ -7,6 +7,9 @@ import pytest
 
 from chainrule import runtime
 from chainrule.backends import interpreter
+from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu.codegen import kernel_module
+from chainrule.compiler import program as program_module
 from chainrule.graph.node import topological
 from chainrule.ops import leaf
 from chainrule.ops.base import emit
@@ -68,3 +71,33 @@ def test_leading_axis_may_change_without_new_code():
         made, _ = program([emit("permute", operand((rows, 9, 24)), attributes=((0, 2, 1),))], True)
         keys |= set(made.plan.keys)
     assert len(keys) == 1
+
+
+@pytest.mark.parametrize("shape", [(2064, 2100), (2080, 2048)])
+@pytest.mark.parametrize("shift", [0, 4])
+def test_large_results_are_written_past_the_caches(monkeypatch, shape, shift):
+    """In whole lines, if they begin with one: wherever the result lies, also with blocks at the edges."""
+
+    def empty(shape, dtype):
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        raw = np.empty(size + 128, np.uint8)
+        start = -raw.__array_interface__["data"][0] % 64 + shift
+        return raw[start : start + size].view(dtype).reshape(shape)
+
+    monkeypatch.setattr(program_module, "aligned_empty", empty)
+    x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    made, (got,) = program([emit("neg", emit("permute", leaf.constant(x), attributes=((1, 0),)))], True)
+    got = np.asarray(got)
+    np.testing.assert_array_equal(got, -x.T)
+    (kernel,) = made.plan.kernels
+    target = toolchain.host()
+    assert kernel.past == (1,) and got.ctypes.data % 64 == shift
+    wide = target.vector_bits >= 512 and target.architecture == "x86_64"
+    assert ("!nontemporal" in kernel_module([("k", kernel)], target)) == wide
+
+
+def test_results_that_are_small_or_split_lines_stay_in_the_caches():
+    for shape, dtype in (((2048, 1024), "float32"), ((2050, 2048), "float32"), ((2048, 2048), "float16")):
+        made, (got,) = program([emit("permute", operand(shape, dtype), attributes=((1, 0),))], True)
+        assert made.plan.kernels[0].past == ()
+        assert np.asarray(got).shape == shape[::-1]

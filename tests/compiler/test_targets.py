@@ -61,15 +61,19 @@ def elementary(dtype=np.float32):
 
 
 def walks():
-    """Centred long rows, reduced together and computed again behind their sum; columns that make strips."""
-    x, far = node(5, 700), node(4100, 520)
+    """Centred long rows, reduced together or in step and computed again behind their sum; columns that make strips."""
+    far = node(4100, 520)
 
-    def over(value):
-        return emit("broadcast", value, attributes=((5, 700), (0,)))
+    def normalised(rows: int):
+        def over(value):
+            return emit("broadcast", value, attributes=((rows, 700), (0,)))
 
-    centred = emit("sub", x, over(emit("max", x, attributes=((1,),))))
-    squares = emit("sum", emit("mul", centred, centred), attributes=((1,),))
-    return [emit("mul", centred, over(emit("rsqrt", squares))), emit("sum", far, attributes=((0,),))]
+        x = node(rows, 700)
+        centred = emit("sub", x, over(emit("max", x, attributes=((1,),))))
+        squares = emit("sum", emit("mul", centred, centred), attributes=((1,),))
+        return emit("mul", centred, over(emit("rsqrt", squares)))
+
+    return [normalised(5), normalised(9), emit("sum", far, attributes=((0,),))]
 
 
 def moving():

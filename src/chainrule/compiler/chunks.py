@@ -50,7 +50,7 @@ def share(regions: Sequence[Region], threads: int, bytes_of: Mapping[int, int], 
     `times`: how often a chunk runs before the next one is claimed.
     """
     for region in regions:
-        _divide(region, threads, bytes_of, times)
+        divide(region, threads, bytes_of, times)
     merged: list[Region] = []
     for region in regions:
         host = any(s.kernel is None for s in region.steps())
@@ -62,7 +62,7 @@ def share(regions: Sequence[Region], threads: int, bytes_of: Mapping[int, int], 
     return merged
 
 
-def _divide(region: Region, threads: int, bytes_of: Mapping[int, int], times: int) -> None:
+def divide(region: Region, threads: int, bytes_of: Mapping[int, int], times: int = 1) -> None:
     """The chunks of one region's tasks, and their order."""
     costs = {id(task): times * sum(step_cost(s) for s in task.steps) for task in region.tasks}
     total = sum(costs.values())
@@ -135,6 +135,13 @@ def step_cost(step: Step) -> float:
         return step.loop.times * sum(step_cost(inner) for inner in step.loop.body.steps)
     if kernel is None:
         return 1e4
+    if kernel.stages:
+        return sum(kernel_cost(stage) for stage in kernel.stages)
+    return kernel_cost(kernel)
+
+
+def kernel_cost(kernel: Kernel) -> float:
+    """The same of a kernel that is no loop and no call of the host."""
     elements = math.prod(kernel.sizes)
     if kernel.kind == "contract":
         epilogue = elements * (0.03 + _element_cost(kernel, kernel.body))

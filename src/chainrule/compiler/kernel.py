@@ -84,6 +84,9 @@ class Kernel:
     `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
     for while these are worked on. `together`: how many rows a reduction along rows takes at once because they are near,
     0 where they may come from far away. `strips`: whether a reduction down columns walks along a few rows at a time.
+    `past`: accesses that are written past the caches if they begin with a cache line (see past.py).
+    `scratch`: accesses that are a row on the stack, not in a buffer.
+    `stages`: the kernels that run in step in one "in_step", with its accesses (see in_step.py).
     """
 
     kind: str
@@ -101,6 +104,9 @@ class Kernel:
     ahead: tuple[int, ...] = ()
     together: int = 0
     strips: bool = False
+    past: tuple[int, ...] = ()
+    scratch: tuple[int, ...] = ()
+    stages: tuple[Kernel, ...] = ()
 
     def with_arguments(self, words: list[int]) -> Kernel:
         """The kernel whose arguments are `words`, in the layout of `ArgumentLayout`: same code, other numbers."""
@@ -110,7 +116,13 @@ class Kernel:
             strides = tuple(words[w] for w in layout.strides[n])
             accesses.append(Access(words[layout.buffer[n]], a.dtype, words[layout.offset[n]], strides))
         sizes, extra = tuple(words[w] for w in layout.sizes), tuple(words[layout.extra :])
-        return replace(self, sizes=sizes, accesses=accesses, extra=extra, scale=words[layout.scale])
+        stages, start = [], 0
+        for stage in self.stages:
+            end = start + len(stage.extra)
+            stages.append(replace(stage, sizes=sizes, accesses=accesses, extra=extra[start:end]))
+            start = end
+        changed = replace(self, sizes=sizes, accesses=accesses, extra=extra, scale=words[layout.scale])
+        return replace(changed, stages=tuple(stages)) if stages else changed
 
     def arguments(self) -> list[int]:
         """The words that a call passes, in the layout of `ArgumentLayout`."""
@@ -146,7 +158,7 @@ class Kernel:
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
-            self.together, self.strips,
+            self.together, self.strips, self.past, self.scratch, tuple(stage.key() for stage in self.stages),
         )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ from .views import Layout, View, Views, collapse, contiguous
 
 #: columns that one thread adds up at least, where a scatter is shared along them
 SCATTERED = 64
+#: bytes of a table from which on a row to add to is not in the second-level cache, as a rule
+LARGE_TABLE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -417,6 +419,8 @@ class Lowering:
             for access in (accesses[0], accesses[2]):
                 access.strides = (SCATTERED, *access.strides[1:])
         kernel = Kernel("scatter", sizes, 2, accesses, body, extra=extra, baked=self.baked)
+        if self.baked and not along and behind > 1 and result.bytes >= LARGE_TABLE:
+            kernel.ahead = (0,)
         self.add(kernel, 0, item.kind)
 
     def _host(self, group: Group) -> None:

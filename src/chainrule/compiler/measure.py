@@ -39,6 +39,10 @@ def contraction_flops(kernel: Kernel) -> int:
 def flops(kernel: Kernel) -> int:
     """Floating-point operations of one call, those fused before and after the main one included."""
     everywhere = range(len(kernel.sizes))
+    if kernel.stages:
+        return sum(map(flops, kernel.stages))
+    if kernel.static == ("row",):
+        everywhere = range(1)
     if kernel.kind == "pack":
         return 0
     if kernel.kind in KINDS:
@@ -109,6 +113,8 @@ def _axes_of(access: Access) -> set[int]:
 
 def operands(kernel: Kernel) -> tuple[set[int], set[int]]:
     """The accesses that a kernel loads, and those that it stores."""
+    if kernel.stages:
+        return _operands_in_step(kernel)
     stores = {access for body in (kernel.body, kernel.inner) for _, access in body.stores}
     if kernel.kind == "scatter":
         return {0, 1, 2}, {0}
@@ -120,6 +126,17 @@ def operands(kernel: Kernel) -> tuple[set[int], set[int]]:
         loads |= {0, 1}
         if has_partial_sums(kernel):
             loads, stores = loads | {2}, stores | {2}
+    return loads, stores
+
+
+def _operands_in_step(kernel: Kernel) -> tuple[set[int], set[int]]:
+    """The same of kernels in step, which load again what they have stored from the nearest cache."""
+    loads: set[int] = set()
+    stores: set[int] = set()
+    for stage in kernel.stages:
+        loaded, stored = operands(stage)
+        loads |= loaded - stores
+        stores |= stored
     return loads, stores
 
 

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from .ahead import fetch_ahead, take_together
 from .arena import plan_arena
 from .attention import KINDS
-from .chunks import MEETING_NS, chain_bytes, rows_at_once, share, step_cost
+from .chunks import MEETING_NS, chain_bytes, divide, rows_at_once, share, step_cost
 from .in_place import check_before, index_loads, scatter_into_state, trust_checked
+from .in_step import in_step
 from .iterations import rows_apart
 from .kernel import Access, Body, Kernel
 from .lowering import Buffer, Lowering, Step
+from .past import write_past
 from .sharing import replaced_by_results
 from .sinking import sink
 from .touched import walk_touched_rows
@@ -79,15 +81,18 @@ class Schedule:
         arena = {b.number: b.bytes for b in self.buffers if b.kind == "arena"}
         sink(self.regions, self.steps, self._predecessors, arena)
         apart = loop is not None and rows_apart(loop, self.regions)
-        self.regions = share(self.regions, threads, self._bytes, loop.count if loop is not None and apart else 1)
+        times = loop.count if loop is not None and apart else 1
+        self.regions = share(self.regions, threads, self._bytes, times)
         if loop is not None:
             loop.apart = apart and self.regions[0].parallel
         self._replace_by_results()
+        self.arena = plan_arena(self.regions, [b for b in self.buffers if b.number in lowering.own])
+        self._run_in_step(threads, times)
         for region in self.regions:
             for task in region.tasks:
+                write_past(task.steps)
                 fetch_ahead(task.steps)
                 task.chunk = take_together(task.steps, task.chunk)
-        self.arena = plan_arena(self.regions, [b for b in self.buffers if b.number in lowering.own])
 
     # --- dependencies -----------------------------------------------------------------------------
 
@@ -391,6 +396,24 @@ class Schedule:
             if elements == 0 or before.row_elements.get(buffer, 0) * (before.rows // rows) != elements:
                 return False
         return True
+
+    def _run_in_step(self, threads: int, times: int) -> None:
+        """Let chains of walks along rows be one kernel, which walks as far as there are rows for a thread."""
+        offsets = self.arena.offsets
+
+        def place_of(buffer: int) -> tuple[str, int]:
+            return ("arena", offsets[buffer]) if buffer in offsets else ("buffer", buffer)
+
+        for region in self.regions:
+            alone = False
+            for task in region.tasks:
+                count = len(task.steps)
+                if count > 1 and task.rows > 1:
+                    task.steps = in_step(task.steps, place_of)
+                if len(task.steps) < count and len(task.steps) == 1:
+                    alone, task.chunk = True, task.extent
+            if alone and region.parallel:
+                divide(region, threads, self._bytes, times)
 
     # --- memory -----------------------------------------------------------------------------------
 

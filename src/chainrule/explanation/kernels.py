@@ -32,6 +32,9 @@ def loops_text(kernel: Kernel) -> str:
 
 def method_text(kernel: Kernel) -> str:
     """How the loops are cut up: register tiles of a contraction, the tree of a reduction."""
+    if kernel.stages:
+        trees = [text for text in map(method_text, kernel.stages) if text]
+        return "; ".join([f"{len(kernel.stages)} walks in step, each a row behind the one before", *trees])
     if kernel.kind == "contract" and isinstance(kernel.static, Tiling):
         return _nest_text(kernel)
     if kernel.kind == "contract":
@@ -135,6 +138,17 @@ def kernel_text(fact: KernelFact, buffers: dict[int, BufferFact], key: str) -> s
         where = f"+{access.offset}" if access.offset else ""
         rows.append((f"    a{number}", use, name, kind, f"({', '.join(map(str, access.strides))}){where}"))
     lines += table(rows, ("",) * 5, "<<<<<", (0, 0, 36, 30, 40))
+    if kernel.stages:
+        for number, stage in enumerate(kernel.stages):
+            lines += [f"  walk {number + 1}:", *_code_text(stage)]
+    else:
+        lines += _code_text(kernel)
+    return "\n".join(lines)
+
+
+def _code_text(kernel: Kernel) -> list[str]:
+    """What is computed for each element and each result."""
+    lines: list[str] = []
     if kernel.kind == "reduce":
         inner, values = _body(kernel, kernel.inner)
         lines += ["  for each element:", *inner, f"    r = {kernel.static[0]} of {values[kernel.static[4]]}"]
@@ -147,7 +161,7 @@ def kernel_text(fact: KernelFact, buffers: dict[int, BufferFact], key: str) -> s
         lines += ["  for each element:", "    a1 = a0"]
     else:
         lines += ["  for each element:", *_body(kernel, kernel.body)[0]]
-    return "\n".join(lines)
+    return lines
 
 
 def _body(kernel: Kernel, body: Body) -> tuple[list[str], list[str]]:

@@ -146,7 +146,8 @@ class BodyCode:
             if access in skip:
                 continue
             stride = self.function.stride(access, self.vector)
-            self.function.store(values[value], point.pointer(access), stride, point.width, point.mask)
+            past = access in self.function.past
+            self.function.store(values[value], point.pointer(access), stride, point.width, point.mask, past)
         return values
 
     def _emit(self, instruction: tuple, point: Point, values: dict[int, Value]) -> Value:
@@ -303,7 +304,7 @@ class BodyCode:
         """Ask for what the next call will touch where this one is now: operands that the kernel fetches ahead."""
         f = self.function
         loaded = {i[1] for i in self.body.code if i[0] == "load"}
-        for access in f.kernel.ahead:
+        for access in (n for n in f.kernel.ahead if n not in f.past):
             dtype = f.kernel.accesses[access].dtype
             there = f.advance(point.pointer(access), dtype, f.rows_ahead(access))
             for first in range(0, point.width, LINE // dtype.itemsize):

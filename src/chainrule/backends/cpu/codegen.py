@@ -12,6 +12,7 @@ from .attention_pairs import emit_pair_attention
 from .attention_pairs_grad import emit_pair_attention_grad
 from .contract import emit_contract
 from .emit import Function
+from .in_step import emit_in_step
 from .loops import emit_map, emit_reduce, emit_scatter
 from .nest import emit_nest
 from .packing import emit_pack
@@ -29,6 +30,7 @@ EMITTERS = {
     "scatter": emit_scatter,
     "csr": emit_csr,
     "rows": emit_rows,
+    "in_step": emit_in_step,
     "contract": emit_contract,
     "pack": emit_pack,
     "attention": emit_attention,

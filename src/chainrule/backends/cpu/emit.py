@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ...compiler.kernel import ArgumentLayout, Kernel
+from ...compiler.kernel import LANES, ArgumentLayout, Kernel
 from ...dtypes import DType
 from ..base import Value
 from . import half
@@ -49,6 +49,8 @@ class Function:
         self.lines: list[str] = []
         self.declarations: set[str] = set()
         self.block = "start"
+        self.past: set[int] = set()  # accesses whose whole vectors are being written past the caches
+        self.first_extra = 0  # where the numbers of the kernel begin: of those in step, that which is being emitted
         self._count = 0
         self._arguments: dict[int, str] = {}
         self._bases: dict[int, str] = {}
@@ -145,7 +147,7 @@ class Function:
         return name
 
     def extra(self, number: int) -> str:
-        return self.argument(self.layout.extra + number)
+        return self.argument(self.layout.extra + self.first_extra + number)
 
     def size(self, axis: int) -> Int:
         if self.kernel.baked and axis > 0:
@@ -171,7 +173,12 @@ class Function:
     def base(self, access: int) -> str:
         """Pointer to the first element of operand `access` (buffer plus offset), computed on entry."""
         name = self._bases.get(access)
-        if name is None:
+        if name is None and access in self.kernel.scratch:
+            name = self._bases[access] = f"%base{access}"
+            row = -(-self.kernel.sizes[-1] // LANES) * LANES
+            kind = memory_type(self.kernel.accesses[access].dtype)
+            self.entry.append(f"  {name} = alloca [{row} x {kind}], align {LINE}")
+        elif name is None:
             buffer = self.argument(self.layout.buffer[access])
             offset = self.argument(self.layout.offset[access])
             name = self._bases[access] = f"%base{access}"
@@ -204,6 +211,51 @@ class Function:
         if not any(line.startswith(f"  {name} =") for line in self.entry):
             self.entry.append(f"  {name} = mul i64 {rows}, {self.stride(access, 0)}")
         return name
+
+    # --- past the caches --------------------------------------------------------------------------
+
+    def may_go_past(self) -> set[int]:
+        """The results that the kernel writes past the caches, if this target can."""
+        wide = self.target.architecture == "x86_64" and self.target.vector_bits >= 512
+        return set(self.kernel.past) if wide else set()
+
+    def begin_lines(self, accesses: Sequence[int]) -> str:
+        """Whether this call's parts of operands begin with cache lines: an i1, found on entry."""
+        together = ""
+        for access in accesses:
+            begin = self.kernel.accesses[access].dtype.itemsize * int(self.kernel.vector == 0)
+            base, scale = self.base(access), self.argument(self.layout.scale)
+            name = f"%line{access}"
+            self.entry += [
+                f"  {name}_n = ptrtoint ptr {base} to i64", f"  {name}_m = mul i64 %lo, {scale}",
+                f"  {name}_o = mul i64 {name}_m, {begin}", f"  {name}_s = add i64 {name}_n, {name}_o",
+                f"  {name}_r = and i64 {name}_s, {LINE - 1}",
+            ]  # fmt: skip
+            if together:
+                self.entry.append(f"  {name}_t = or i64 {together}, {name}_r")
+            together = f"{name}_t" if together else f"{name}_r"
+        self.entry.append(f"  %lines = icmp eq i64 {together}, 0")
+        return "%lines"
+
+    def both_ways(self, emit: Callable[[], None]) -> None:
+        """The code of `emit`, and where there are results that may go past the caches, the same that lets them."""
+        past = self.may_go_past()
+        if not past:
+            emit()
+            return
+        aligned = self.begin_lines(sorted(past))
+        with self.when(aligned):
+            self.past = past
+            emit()
+            self.past = set()
+            self.fence()
+        with self.when(self.let(f"xor i1 {aligned}, true")):
+            emit()
+
+    def fence(self) -> None:
+        """Let what went past the caches be seen by others in order."""
+        self.declarations.add("declare void @llvm.x86.sse.sfence()")
+        self.line("call void @llvm.x86.sse.sfence()")
 
     # --- control flow -----------------------------------------------------------------------------
 
@@ -426,8 +478,10 @@ class Function:
             f"i32 {dtype.itemsize}, <{width} x i1> {mask}, {vector} zeroinitializer)"
         )
 
-    def store(self, value: Value, pointer: str, stride: Int, width: int, mask: str | None = None) -> None:
-        """Write `width` elements to `pointer`, `stride` elements apart."""
+    def store(
+        self, value: Value, pointer: str, stride: Int, width: int, mask: str | None = None, past: bool = False
+    ) -> None:
+        """Write `width` elements to `pointer`, `stride` elements apart; `past` the caches if they are whole lines."""
         dtype, raw = value.dtype, value.ref
         kind = memory_type(dtype)
         vector = f"<{width} x {kind}>" if width > 1 else kind
@@ -436,6 +490,10 @@ class Function:
         elif dtype.is_half:
             raw = half.to_memory(self.builder(width), value)
         align = dtype.itemsize
+        if past and width > 1 and mask is None:
+            self.declarations.add("!0 = !{i32 1}")
+            self.line(f"store {vector} {raw}, ptr {pointer}, align {LINE}, !nontemporal !0")
+            return
         if width == 1 or (stride == 1 and mask is None):
             self.line(f"store {vector} {raw}, ptr {pointer}, align {align}")
             return

@@ -8,6 +8,8 @@ largest does not depend on an order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...compiler.kernel import LANES
 from ...dtypes import DType, float32
 from ..base import Value
@@ -22,8 +24,7 @@ def extreme_lanes(f: Function, inner: Point, outer: Point, dtype: DType) -> None
     """A "max" or "min" along the vector axis: 16 lanes, which meet at the end."""
     kernel = f.kernel
     value, axis = kernel.static[4], kernel.vector
-    wide = f.target.vector_bits >= 512 and f.target.architecture == "x86_64"
-    keys = (_Ranges if wide and dtype is float32 else _Keys)(f, dtype, kernel.static[0])
+    keys = keys_for(f, dtype, kernel.static[0])
     code = BodyCode(f, kernel.inner, axis)
     code.hoist(inner)
     end = f.extra(0)
@@ -33,23 +34,11 @@ def extreme_lanes(f: Function, inner: Point, outer: Point, dtype: DType) -> None
         if count is not None:
             here.mask = f.mask(count, LANES)
         given = code.run(here)[value].ref
-        nan = f.let(f"fcmp uno {keys.reals} {given}, {given}")
-        key = keys.of(given, LANES)
-        if here.mask is not None:
-            nan = f.let(f"and {keys.flags} {nan}, {here.mask}")
-            key = f.let(f"select {keys.flags} {here.mask}, {keys.vector} {key}, {keys.vector} {best}")
-        return [keys.better(best, key, LANES), f.let(f"or {keys.flags} {odd}, {nan}")]
+        return keys.added_some((best, odd), given, here.mask)
 
     def several(best: str, odd: str, index: Int) -> list[str]:
-        """Whole vectors, each compared with its neighbour, which finds the NaN of both."""
         places = (inner.moved(axis, f.add(index, n * LANES), kernel.inner) for n in range(TOGETHER))
-        given = [code.run(place)[value].ref for place in places]
-        for a, b in zip(given[::2], given[1::2]):
-            odd = f.let(f"or {keys.flags} {odd}, {f.let(f'fcmp uno {keys.reals} {a}, {b}')}")
-        found = [keys.of(a, LANES) for a in given]
-        while len(found) > 1:
-            found = [keys.better(a, b, LANES) for a, b in zip(found[::2], found[1::2])]
-        return [keys.better(best, found[0], LANES), odd]
+        return keys.added((best, odd), [code.run(place)[value].ref for place in places])
 
     masked = always_masked(f)
     full = end if masked else whole_vectors(f, 0, end, LANES)
@@ -73,6 +62,12 @@ def extreme_lanes(f: Function, inner: Point, outer: Point, dtype: DType) -> None
         best = f.let(f"phi {keys.vector} [ {best}, %{before} ], [ {more[0]}, %{inside} ]")
         odd = f.let(f"phi {keys.flags} [ {odd}, %{before} ], [ {more[1]}, %{inside} ]")
     BodyCode(f, kernel.body, axis).run(outer, Value(keys.result(best, odd), dtype))
+
+
+def keys_for(f: Function, dtype: DType, name: str) -> _Keys:
+    """What a "max" or "min" of numbers of a dtype compares."""
+    wide = f.target.vector_bits >= 512 and f.target.architecture == "x86_64"
+    return (_Ranges if wide and dtype is float32 else _Keys)(f, dtype, name)
 
 
 class _Keys:
@@ -112,6 +107,26 @@ class _Keys:
         kind, suffix = (self.vector, f"v{width}i{self.bits}") if width > 1 else (f"i{self.bits}", f"i{self.bits}")
         self.f.declarations.add(f"declare {kind} @llvm.{self.name}.{suffix}({kind}, {kind})")
         return self.f.let(f"call {kind} @llvm.{self.name}.{suffix}({kind} {a}, {kind} {b})")
+
+    def added(self, state: Sequence[str], given: Sequence[str]) -> list[str]:
+        """The best so far, and where NaN was, with whole vectors, each compared with another for the NaN of both."""
+        f, (best, odd) = self.f, state
+        for a, b in zip(given[::2], given[1::2] if len(given) > 1 else given):
+            odd = f.let(f"or {self.flags} {odd}, {f.let(f'fcmp uno {self.reals} {a}, {b}')}")
+        found = [self.of(a, LANES) for a in given]
+        while len(found) > 1:
+            found = [self.better(a, b, LANES) for a, b in zip(found[::2], found[1::2])]
+        return [self.better(best, found[0], LANES), odd]
+
+    def added_some(self, state: Sequence[str], given: str, mask: str | None) -> list[str]:
+        """The same with one vector, whose lanes that `mask` turns off do not count."""
+        f, (best, odd) = self.f, state
+        nan = f.let(f"fcmp uno {self.reals} {given}, {given}")
+        key = self.of(given, LANES)
+        if mask is not None:
+            nan = f.let(f"and {self.flags} {nan}, {mask}")
+            key = f.let(f"select {self.flags} {mask}, {self.vector} {key}, {self.vector} {best}")
+        return [self.better(best, key, LANES), f.let(f"or {self.flags} {odd}, {nan}")]
 
     def result(self, best: str, odd: str) -> str:
         """The number of the best of all lanes, or NaN if one of them met a NaN."""

@@ -13,9 +13,9 @@ from functools import partial
 from ...compiler.kernel import LANES, TRANSCENDENTAL, Body, Kernel
 from ...dtypes import DType, bool_, float32, float64, int64, uint32
 from ..base import ScalarBuilder, Value
-from .bodies import BodyCode, Point, steady
+from .bodies import MOST_LINES, BodyCode, Point, steady
 from .columns import reduce_columns
-from .emit import Function, Int, always_masked, whole_vectors
+from .emit import LINE, Function, Int, always_masked, whole_vectors
 from .emit import llvm_type as element_type
 from .extremes import extreme_lanes
 from .several_rows import ROWS, pays, reduce_rows
@@ -56,7 +56,7 @@ def emit_map(f: Function) -> None:
                 code.fetch_ahead(point, axes[depth], f.minimum(f.add(loop.index, ROWS_AHEAD), f.sub(end, 1)))
             nest(depth + 1, point.moved(axes[depth], loop.index, kernel.body))
 
-    nest(0, Point.start(f, kernel.body, LANES))
+    f.both_ways(lambda: nest(0, Point.start(f, kernel.body, LANES)))
 
 
 def axis_range(f: Function, axis: int) -> tuple[Int, Int]:
@@ -677,12 +677,23 @@ def emit_scatter(f: Function) -> None:
         place = code._safe(index, f.extra(1), f.extra(0), point)
         return str(f.mul(place, f.extra(2)))
 
+    def fetch(point: Point, index: Int) -> None:
+        """Ask for the row that the update at position `index` is added to."""
+        there = point.moved(1, index, kernel.body)
+        place = f.load(there.pointer(1), kernel.accesses[1].dtype, 0, 1)
+        start = f.mul(f.builder(1).cast(place, int64).ref, f.extra(2))
+        line = LINE // result_dtype.itemsize
+        for first in range(0, min(kernel.sizes[vector], MOST_LINES * line), line):
+            f.prefetch(f.advance(there.pointer(0), result_dtype, f.add(start, first)), True)
+
     def nest(depth: int, point: Point) -> None:
         if depth == len(axes):
             lanes(point)
             return
         begin, end = axis_range(f, axes[depth])
         with f.loop(begin, end) as loop:
+            if axes[depth] == 1 and kernel.ahead:
+                fetch(point, f.minimum(f.add(loop.index, ROWS_AHEAD), f.sub(end, 1)))
             nest(depth + 1, point.moved(axes[depth], loop.index, kernel.body))
 
     nest(0, Point.start(f, kernel.body, LANES))

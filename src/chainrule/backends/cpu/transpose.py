@@ -7,8 +7,9 @@ and transposed, results that lie across are transposed before they are stored; t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from ...compiler.kernel import LANES
 from ...dtypes import DType
@@ -20,8 +21,10 @@ from .loops import axis_range, body_dtypes
 
 #: instructions of a body up to which the rows of a block are unrolled and stay in registers
 UNROLLED = 4
-#: columns of a strip of blocks
-STRIP = 256
+#: columns of a strip of blocks, where they fall into few sets of the nearest cache, and where results go past it
+STRIP, CROWDED, LINES = 256, 64, 32
+#: bytes from column to column, or a multiple, with which they do
+SETS = 2048
 
 
 def emit_blocks(f: Function) -> None:
@@ -42,6 +45,9 @@ class _Blocks:
         self.lanes = min(LANES, max(f.target.vector_bits // (8 * widest), 4))
         self.short = len(kernel.body.code) <= UNROLLED
         self._scratch: dict[DType, list[str]] = {}
+        #: results whose whole blocks are written past the caches
+        self.past = set() if not self.short or self.lanes < LANES else f.may_go_past() - set(turned)
+        self.aligned = f.begin_lines(sorted(self.past)) if self.past else ""
 
     def emit(self) -> None:
         axes = [a for a in range(len(self.f.kernel.sizes)) if a not in (self.across, self.along)]
@@ -54,6 +60,8 @@ class _Blocks:
             self._plane(point)
 
         nest(0, Point.start(self.f, self.body, self.lanes))
+        if self.past:
+            self.f.fence()
 
     def _plane(self, point: Point) -> None:
         """All blocks of the two axes, in strips of `STRIP` columns, whose lines are used up while they are near."""
@@ -90,14 +98,21 @@ class _Blocks:
             code.hoist(here)
             code.run(here)
 
+    def _crowded(self) -> bool:
+        """Whether the columns of an operand that lies across drive one another out of the nearest cache."""
+        kernel = self.f.kernel
+        accesses = [kernel.accesses[self.body.code[n][1]] for n in self.loads]
+        return kernel.baked and any(a.strides[self.along] * a.dtype.itemsize % SETS == 0 for a in accesses)
+
     @contextmanager
     def _strips(self, columns: tuple[Int, Int]) -> Iterator[tuple[Int, Int]]:
         begin, end = columns
-        if isinstance(begin, int) and isinstance(end, int) and end - begin <= STRIP:
+        strip = LINES if self.past else CROWDED if self._crowded() else STRIP
+        if isinstance(begin, int) and isinstance(end, int) and end - begin <= strip:
             yield columns
             return
-        with self.f.loop(begin, end, STRIP) as loop:
-            yield loop.index, self.f.minimum(self.f.add(loop.index, STRIP), end)
+        with self.f.loop(begin, end, strip) as loop:
+            yield loop.index, self.f.minimum(self.f.add(loop.index, strip), end)
 
     def _parts(self, bounds: tuple[Int, Int]) -> list[tuple[int, tuple[int, int]]]:
         """Extents of blocks, and what they cover: whole blocks, and the rest."""
@@ -116,9 +131,13 @@ class _Blocks:
         mask = None if width == lanes else f.mask(width, lanes)
         if self.short and isinstance(height, int):
             found: list[dict[int, str]] = []
+            past = self.past if height == width == lanes else set[int]()
+            held: dict[int, list[tuple[str, str]]] = {access: [] for access in sorted(past)}
             for r in range(height):
                 here = corner.moved(self.across, f.add(row, r), self.body)
-                found.append(self._row(here, mask, {n: rows[r] for n, rows in given.items()}))
+                found.append(self._row(here, mask, {n: rows[r] for n, rows in given.items()}, held))
+            for access, vectors in held.items():
+                self._stream(access, vectors)
             for value, access in self.stores:
                 rows = [found[min(r, height - 1)][value] for r in range(lanes)]
                 self._store(access, start, rows, height, width)
@@ -146,14 +165,39 @@ class _Blocks:
             ]
             self._store(access, start, rows, height, width)
 
-    def _row(self, here: Point, mask: str | None, raw: dict[int, str]) -> dict[int, str]:
-        """Run the body on a row, with the raw elements of the operands that lie across; those of such results."""
+    def _stream(self, access: int, vectors: list[tuple[str, str]]) -> None:
+        """Write vectors to their places, past the caches if these begin with cache lines."""
+        f = self.f
+        kind = f"<{self.lanes} x {memory_type(f.kernel.accesses[access].dtype)}>"
+
+        def write(end: str) -> list[str]:
+            for vector, place in vectors:
+                f.line(f"store {kind} {vector}, ptr {place}, {end}")
+            return []
+
+        f.declarations.add("!0 = !{i32 1}")
+        f.either(self.aligned, kind, lambda: write("align 64, !nontemporal !0"), lambda: write("align 4"))
+
+    def _row(
+        self,
+        here: Point,
+        mask: str | None,
+        raw: dict[int, str],
+        held: Mapping[int, list[tuple[str, str]]] = MappingProxyType({}),
+    ) -> dict[int, str]:
+        """Run the body on a row, with the raw elements of the operands that lie across; those of such results.
+
+        Results that are `held` back are added there, with their places.
+        """
         f = self.f
         here.mask = mask
         code = BodyCode(f, self.body, self.along)
         code.hoist(here)
         given = {n: Value(f.from_memory(r, self.dtypes[n], self.lanes), self.dtypes[n]) for n, r in raw.items()}
-        values = code.run(here, given=given, skip={access for _, access in self.stores})
+        values = code.run(here, given=given, skip={*held, *(access for _, access in self.stores)})
+        for value, access in self.body.stores:
+            if access in held:
+                held[access].append((self._to_memory(values[value]), here.pointer(access)))
         return {value: self._to_memory(values[value]) for value, _ in self.stores}
 
     def _to_memory(self, value: Value) -> str:
