@@ -10,7 +10,7 @@ from ..dtypes import int64
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..functions.products import matmul
 from ..tensor import Tensor
-from ._common import fail
+from ._common import check_floating, check_tensor, fail
 from ._labels import check_labels, class_mask
 
 
@@ -32,6 +32,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         >>> cr.functional.linear(x, w, b).tolist()
         [11.5]
     """
+    for value, argument in ((input, "input"), (weight, "weight")):
+        check_tensor("linear", value, argument)
     if input.dtype is not weight.dtype:
         fail(DTypeError, "linear", f"input is {input.dtype.name}, weight is {weight.dtype.name}", (input, weight),
              f"convert the input with .astype(chainrule.{weight.dtype.name}), "
@@ -78,8 +80,7 @@ def dropout(input: Tensor, p: Any = 0.5, training: bool = True, generator: Any =
     check_probability("dropout", p)
     if not training or (isinstance(p, (int, float)) and p == 0):
         return input
-    if input.dtype.kind != "f":
-        fail(DTypeError, "dropout", f"input must be floating, not {input.dtype.name}", (input,))
+    check_floating("dropout", input)
     uniform = random.uniform(shape=input.shape, dtype=input.dtype, generator=generator)
     # The floor keeps the scale finite for p = 1, where every element is dropped: 0 * inf would give NaN derivatives.
     if isinstance(p, Tensor):
@@ -107,6 +108,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         >>> cr.functional.one_hot(cr.asarray([0, 2]), 3).tolist()
         [[1, 0, 0], [0, 0, 1]]
     """
+    check_tensor("one_hot", input)
     if input.dtype.kind not in "iu":
         fail(DTypeError, "one_hot", f"indices must be integer, not {input.dtype.name}", (input,))
     if num_classes == -1:

@@ -46,7 +46,7 @@ def _convolve(
     name: str, count: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
     dilation: Any, groups: int,
 ) -> Tensor:  # fmt: skip
-    check_kernel(name, input, weight, bias, count, weight.shape[0] if weight.shape else 0, groups)
+    check_kernel(name, input, weight, bias, count, lambda: weight.shape[0], groups)
     stride, dilation = per_axis(name, stride, count, "stride", 1), per_axis(name, dilation, count, "dilation", 1)
     low, high = paddings(name, padding, tuple(weight.shape[2:]), stride, dilation)
     input, added = with_batch(name, input, count)
@@ -135,7 +135,7 @@ def _transposed(
     name: str, count: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
     output_padding: Any, groups: int, dilation: Any,
 ) -> Tensor:  # fmt: skip
-    check_kernel(name, input, weight, bias, count, weight.shape[1] * groups if len(weight.shape) > 1 else 0, groups)
+    check_kernel(name, input, weight, bias, count, lambda: weight.shape[1] * groups, groups)
     stride, dilation = per_axis(name, stride, count, "stride", 1), per_axis(name, dilation, count, "dilation", 1)
     padding = per_axis(name, padding, count, "padding", 0)
     more = per_axis(name, output_padding, count, "output_padding", 0)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .. import functions as fn
 from ..errors import ConfigError, ShapeError
 from ..tensor import Tensor
-from ._common import axis_of, check_floating, fail
+from ._common import axis_of, check_floating, check_tensor, fail
 from .normalisation import check_channels, in_working_dtype, working_dtype
 
 
@@ -23,6 +23,7 @@ def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int], 
     converted: list[Tensor | None] = []
     for what, value in vectors.items():
         if value is not None:
+            check_tensor(name, value, what)
             if tuple(value.shape) != shape:
                 fail(ShapeError, name, f"{what} has shape {tuple(value.shape)}, normalized_shape is {shape}",
                      (input, value))  # fmt: skip

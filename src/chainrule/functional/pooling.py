@@ -10,7 +10,7 @@ from ..dtypes import bool_, int64
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..functions import sliding
 from ..tensor import Tensor
-from ._common import check_floating, fail
+from ._common import check_floating, check_tensor, fail
 from ._sliding import Shape, per_axis, with_batch, without_batch
 
 
@@ -79,6 +79,7 @@ def _lowest(input: Tensor) -> float | int:
 
 
 def _check_numeric(name: str, input: Tensor) -> None:
+    check_tensor(name, input)
     if input.dtype is bool_:
         fail(DTypeError, name, "input must be numbers, not bool", (input,), "convert it with .astype(...)")
 

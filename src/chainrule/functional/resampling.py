@@ -11,7 +11,7 @@ from .. import functions as fn
 from ..errors import ConfigError, ShapeError
 from ..functions import sliding
 from ..tensor import Tensor
-from ._common import check_floating, fail
+from ._common import check_floating, check_tensor, fail
 from ._sliding import Shape, per_axis, without_batch
 from .adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
@@ -202,6 +202,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         network, CVPR 2016.
     """
     name, r = "pixel_shuffle", _factor("pixel_shuffle", upscale_factor)
+    check_tensor(name, input)
     if len(input.shape) < 3:
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not at least 3 (..., C, H, W)", (input,))
     *batch, channels, height, width = input.shape
@@ -224,6 +225,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         [0.0, 1.0, 2.0, 3.0]
     """
     name, r = "pixel_unshuffle", _factor("pixel_unshuffle", downscale_factor)
+    check_tensor(name, input)
     if len(input.shape) < 3:
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not at least 3 (..., C, H, W)", (input,))
     *batch, channels, height, width = input.shape
@@ -251,6 +253,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         [[0.0, 1.0], [1.0, 2.0], [3.0, 4.0], [4.0, 5.0]]
     """
     name = "unfold"
+    check_tensor(name, input)
     if len(input.shape) not in (3, 4):
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not 4 (N, C, H, W) or 3 (C, H, W)", (input,))
     added = len(input.shape) == 3
@@ -286,6 +289,7 @@ def fold(
         [[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]]
     """
     name = "fold"
+    check_tensor(name, input)
     if len(input.shape) not in (2, 3):
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not 3 (N, C K, L) or 2 (C K, L)", (input,))
     added = len(input.shape) == 2

@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, float64, int64
 from ..errors import ShapeError
-from ..functional._common import fail, write_state
+from ..functional._common import check_tensor, fail, write_state
 from ..functional.normalisation import check_batch
 from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
@@ -95,6 +95,7 @@ class _Running(_Affine):
     def _checked(self, input: Tensor, axis: int = 1) -> None:
         """ShapeError unless the rank and the channels fit."""
         name = type(self).__name__
+        check_tensor(name, input)
         if len(input.shape) not in self.ranks:
             ranks = " or ".join(map(str, self.ranks))
             fail(ShapeError, name, f"input has {len(input.shape)} axes, the layer takes {ranks}", (input,))
@@ -207,6 +208,7 @@ class _InstanceNorm(_Running):
 
     def forward(self, input: Tensor) -> Tensor:
         """The shape of the input."""
+        check_tensor(type(self).__name__, input)
         single = len(input.shape) == min(self.ranks)
         self._checked(input, 0 if single else 1)
         x = fn.expand_dims(input) if single else input

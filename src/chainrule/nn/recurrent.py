@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
 from ..errors import ConfigError, DTypeError, ShapeError
-from ..functional._common import fail
+from ..functional._common import check_tensor, fail
 from ..functional.recurrence import NONLINEARITIES, Activation, gru_layer, lstm_layer, rnn_layer
 from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
@@ -110,6 +110,7 @@ class _Layers(_Recurrent):
     def _sequence(self, input: Tensor) -> Tensor:
         """The input as (length, batch, features), checked."""
         name = type(self).__name__
+        check_tensor(name, input)
         rank = len(input.shape)
         if rank not in (2, 3):
             order = "(batch, length, features)" if self.batch_first else "(length, batch, features)"
@@ -135,6 +136,7 @@ class _Layers(_Recurrent):
         dtype = self._weights("_l0")[1].dtype
         if given is None:
             return fn.zeros(shape, dtype=dtype)
+        check_tensor(type(self).__name__, given, what)
         expected = (shape[0], shape[2]) if unbatched else shape
         if given.shape != expected:
             problem = f"{what} has shape {given.shape}, it must be {expected}"
@@ -370,6 +372,7 @@ class _Cell(_Recurrent):
     def _step(self, input: Tensor, given: list[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
         """The input and the state with a batch axis."""
         name = type(self).__name__
+        check_tensor(name, input)
         if len(input.shape) not in (1, 2):
             problem = f"input must be (batch, features) or (features,), it has {len(input.shape)} axes"
             fail(ShapeError, name, problem, (input,))
@@ -381,6 +384,7 @@ class _Cell(_Recurrent):
         for part in given:
             if part is None:
                 part = fn.zeros(shape, dtype=self._weights("")[1].dtype)
+            check_tensor(name, part, "the hidden state")
             if part.shape != shape:
                 fail(ShapeError, name, f"the hidden state has shape {part.shape}, it must be {shape}", (input, part))
             states.append(part)
