@@ -285,7 +285,7 @@ def test_refused_settings() -> None:
     assert "(num_layers * num_directions, batch, proj_size)" in str(caught.value)
     with pytest.raises(ShapeError, match=r"the cell state has shape \(1, 3, 2\), it must be \(1, 3, 4\)"):
         layer(x, (cr.zeros((1, 3, 2)), cr.zeros((1, 3, 2))))
-    with pytest.raises(ConfigError, match="p must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match="dropout must lie between 0 and 1"):
         nn.GRU(5, 4, dropout=1.5)
     with pytest.raises(ConfigError, match=r"LSTM: the state is a pair \(h, c\), not Tensor"):
         nn.LSTM(5, 4)(cr.zeros((6, 2, 5)), cr.zeros((1, 2, 4)))

@@ -15,12 +15,18 @@ from ._sliding import WORDS, Shape, with_batch, without_batch
 from .pooling import _check_numeric, _divided, _places
 
 
-def _sizes(name: str, output_size: Any, input: Tensor, count: int) -> Shape:
-    """`output_size` as a number for each axis; None keeps the input's extent."""
+def check_output_size(name: str, output_size: Any, count: int) -> tuple[Any, ...]:
+    """`output_size` as a number or None for each of `count` axes; ConfigError for what is none."""
     values = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * count
     whole = all(v is None or (hasattr(v, "__index__") and v >= 1) for v in values)
     if len(values) != count or not whole:
         fail(ConfigError, name, f"output_size must be {WORDS[count]}, at least 1 or None, not {output_size!r}")
+    return values
+
+
+def _sizes(name: str, output_size: Any, input: Tensor, count: int) -> Shape:
+    """`output_size` as a number for each axis; None keeps the input's extent."""
+    values = check_output_size(name, output_size, count)
     for axis, extent in enumerate(input.shape[2:]):
         if extent < 1:
             fail(ShapeError, name, f"input has no elements along spatial axis {axis}", (input,))

@@ -49,10 +49,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return output if bias is None else output + bias
 
 
-def check_probability(name: str, p: Any) -> None:
-    """ConfigError unless the number `p` lies in [0, 1]."""
-    if isinstance(p, (int, float)) and not 0.0 <= p <= 1.0:
-        fail(ConfigError, name, f"p must lie between 0 and 1, not {p}")
+def check_probability(name: str, p: Any, argument: str = "p") -> None:
+    """ConfigError unless `p` is a tensor, or a number in [0, 1]."""
+    if isinstance(p, Tensor):
+        return
+    if isinstance(p, str) or not hasattr(p, "__float__") or not 0.0 <= p <= 1.0:
+        fail(ConfigError, name, f"{argument} must lie between 0 and 1, not {p!r}")
 
 
 def dropout(input: Tensor, p: Any = 0.5, training: bool = True, generator: Any = None) -> Tensor:

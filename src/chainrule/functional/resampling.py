@@ -23,12 +23,20 @@ MODES = ("nearest", "nearest-exact", "area", *SMOOTH)
 CUBIC_SLOPE = -0.75
 
 
+def check_modes(name: str, size: Any, scale_factor: Any, mode: Any, align_corners: Any) -> None:
+    """ConfigError for settings that do not go together, whatever the input."""
+    if mode not in MODES:
+        fail(ConfigError, name, f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+    if align_corners is not None and mode not in SMOOTH:
+        fail(ConfigError, name, f"align_corners belongs to the linear modes and 'bicubic', not to {mode!r}")
+    if (size is None) == (scale_factor is None):
+        fail(ConfigError, name, "exactly one of size and scale_factor must be given")
+
+
 def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Shape, list[float | None]]:
     """The output's extents, and the scale factors that are given."""
     spatial = input.shape[2:]
     count = len(spatial)
-    if (size is None) == (scale_factor is None):
-        fail(ConfigError, name, "exactly one of size and scale_factor must be given")
     given = size if size is not None else scale_factor
     values = tuple(given) if isinstance(given, (tuple, list)) else (given,) * count
     if len(values) != count:
@@ -151,13 +159,10 @@ def interpolate(
     count = len(input.shape) - 2
     if not 1 <= count <= 3:
         fail(ShapeError, name, f"input has {count + 2} axes, not 3 to 5 (N, C, ...)", (input,))
-    if mode not in MODES:
-        fail(ConfigError, name, f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+    check_modes(name, size, scale_factor, mode, align_corners)
     if SMOOTH.get(mode, count) != count:
         right = next(m for m, axes in LINEAR.items() if axes == count)
         fail(ConfigError, name, f"mode {mode!r} is for {SMOOTH[mode]} spatial axes, input has {count}: use {right!r}")
-    if align_corners is not None and mode not in SMOOTH:
-        fail(ConfigError, name, f"align_corners belongs to the linear modes and 'bicubic', not to {mode!r}")
     if antialias:
         fail(ConfigError, name, "antialias is not supported; use mode='area' to make images smaller")
     if min(input.shape[2:]) < 1:
@@ -177,7 +182,8 @@ def interpolate(
     return input
 
 
-def _factor(name: str, factor: Any) -> int:
+def check_factor(name: str, factor: Any) -> int:
+    """`factor` as an int; ConfigError unless it is a positive whole number."""
     if not hasattr(factor, "__index__") or factor < 1:
         fail(ConfigError, name, f"the factor must be a positive whole number, not {factor!r}")
     return factor.__index__()
@@ -201,7 +207,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         Shi et al., Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
         network, CVPR 2016.
     """
-    name, r = "pixel_shuffle", _factor("pixel_shuffle", upscale_factor)
+    name, r = "pixel_shuffle", check_factor("pixel_shuffle", upscale_factor)
     check_tensor(name, input)
     if len(input.shape) < 3:
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not at least 3 (..., C, H, W)", (input,))
@@ -224,7 +230,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         >>> cr.functional.pixel_unshuffle(cr.arange(4.0).reshape(1, 2, 2), 2).reshape(4).tolist()
         [0.0, 1.0, 2.0, 3.0]
     """
-    name, r = "pixel_unshuffle", _factor("pixel_unshuffle", downscale_factor)
+    name, r = "pixel_unshuffle", check_factor("pixel_unshuffle", downscale_factor)
     check_tensor(name, input)
     if len(input.shape) < 3:
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not at least 3 (..., C, H, W)", (input,))

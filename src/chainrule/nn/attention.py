@@ -76,7 +76,10 @@ class MultiheadAttention(Module):
         generator: Any = None,
     ):
         super().__init__()
-        for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads)):
+        sizes = {"embed_dim": embed_dim, "num_heads": num_heads, "kdim": kdim, "vdim": vdim}
+        for name, value in sizes.items():
+            if name in ("kdim", "vdim") and value is None:
+                continue
             if not hasattr(value, "__index__") or value < 1:
                 raise misuse(f"MultiheadAttention: {name} must be a positive whole number, not {value!r}")
         if embed_dim % num_heads:
@@ -110,7 +113,7 @@ class MultiheadAttention(Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "dropout":
-            F.check_probability("MultiheadAttention", value)
+            F.check_probability("MultiheadAttention", value, "dropout")
         super().__setattr__(name, value)
 
     def reset_parameters(self, generator: Any = None) -> None:

@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
 from ..functional._sliding import per_axis, with_batch
-from ..functional.convolution import paddings
+from ..functional.convolution import check_output_padding, paddings
 from ..ops.base import misuse
 from ..tensor import Tensor
 from . import init
@@ -49,6 +49,8 @@ class _Convolution(Module):
         self.groups = groups
         self.padding_mode = padding_mode
         self.output_padding = per_axis(name, output_padding, count, "output_padding", 0)
+        if self._transposed:
+            check_output_padding(name, self.output_padding, self.stride, self.dilation)
         self._around = paddings(name, padding, self.kernel_size, self.stride, self.dilation)
         self.padding: Any = padding if isinstance(padding, str) else per_axis(name, padding, count, "padding", 0)
         dtype = default_float if dtype is None else as_dtype(dtype)

@@ -163,7 +163,7 @@ class GraphAttention(Module):
         for name, value in (("in_features", in_features), ("out_features", out_features), ("heads", heads)):
             if not hasattr(value, "__index__") or value < 1:
                 raise misuse(f"GraphAttention: {name} must be a positive whole number, not {value!r}")
-        F.check_probability("GraphAttention", dropout)
+        F.check_probability("GraphAttention", dropout, "dropout")
         self.in_features = in_features
         self.out_features = out_features
         self.heads = heads

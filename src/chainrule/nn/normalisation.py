@@ -24,6 +24,13 @@ def _whole(layer: Module, name: str, value: Any) -> int:
     return int(value)
 
 
+def _number(layer: Module, name: str, value: Any) -> Any:
+    """`value`, which may be a number of NumPy as well."""
+    if isinstance(value, str) or not hasattr(value, "__float__") or value < 0:
+        raise misuse(f"{type(layer).__name__}: {name} must be a number, at least 0, not {value!r}")
+    return value
+
+
 class _Affine(Module):
     """Base: `weight` of ones and `bias` of zeros, either or both left out."""
 
@@ -68,7 +75,9 @@ class _Running(_Affine):
     ):
         super().__init__()
         self.num_features = _whole(self, "num_features", num_features)
-        self.eps = eps
+        self.eps = _number(self, "eps", eps)
+        if momentum is not None:
+            _number(self, "momentum", momentum)
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
@@ -254,7 +263,8 @@ class InstanceNorm3d(_InstanceNorm):
 
 
 def _shape(layer: Module, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)  # type: ignore[arg-type]
+    several = hasattr(normalized_shape, "__iter__") and not isinstance(normalized_shape, str)
+    shape = tuple(normalized_shape) if several else (normalized_shape,)  # type: ignore[arg-type]
     if not shape:
         raise misuse(f"{type(layer).__name__}: normalized_shape has no axes")
     return tuple(_whole(layer, "each extent of normalized_shape", extent) for extent in shape)
@@ -286,7 +296,7 @@ class LayerNorm(_Affine):
     ):
         super().__init__()
         self.normalized_shape = _shape(self, normalized_shape)
-        self.eps = eps
+        self.eps = _number(self, "eps", eps)
         self.elementwise_affine = elementwise_affine
         self._make_vectors(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
         self.reset_parameters()
@@ -322,7 +332,7 @@ class RMSNorm(_Affine):
     ):
         super().__init__()
         self.normalized_shape = _shape(self, normalized_shape)
-        self.eps = eps
+        self.eps = eps if eps is None else _number(self, "eps", eps)
         self.elementwise_affine = elementwise_affine
         self._make_vectors(self.normalized_shape, elementwise_affine, None, dtype)
         self.reset_parameters()
@@ -368,7 +378,7 @@ class GroupNorm(_Affine):
         self.num_channels = _whole(self, "num_channels", num_channels)
         if num_channels % num_groups:
             raise misuse(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
-        self.eps = eps
+        self.eps = _number(self, "eps", eps)
         self.affine = affine
         self._make_vectors((num_channels,), affine, affine and bias, dtype)
         self.reset_parameters()

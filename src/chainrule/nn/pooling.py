@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..functional.adaptive import check_output_size
+from ..functional.pooling import check_norm_type, check_windows
 from ..tensor import Tensor
 from .module import FUNCTION_OF, Module
+
+
+def _axes(layer: Any) -> int:
+    """Number of spatial axes of a layer, by its function."""
+    return int(layer.function.__name__[-2])
 
 
 class _MaxPool(Module):
@@ -25,6 +32,7 @@ class _MaxPool(Module):
         self.dilation = dilation
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
+        check_windows(type(self).__name__, _axes(self), kernel_size, stride, padding, dilation)
 
     def forward(self, input: Tensor) -> Any:
         """(N, C, *spatial) or (C, *spatial) -> the same with the output's extents; a pair with `return_indices`."""
@@ -72,6 +80,7 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ):  # fmt: skip
         super().__init__()
+        check_windows(type(self).__name__, 1, kernel_size, stride, padding, 1)
         # PyTorch keeps these as tuples here, and as given in the other two
         self.kernel_size, self.stride, self.padding = (
             value if isinstance(value, tuple) else (value,)
@@ -105,6 +114,7 @@ class _AvgPool(Module):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
+        check_windows(type(self).__name__, _axes(self), kernel_size, stride, padding, 1)
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, *spatial) or (C, *spatial) -> the same with the output's extents."""
@@ -143,6 +153,8 @@ class _LPPool(Module):
 
     def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False):
         super().__init__()
+        check_norm_type(type(self).__name__, norm_type)
+        check_windows(type(self).__name__, _axes(self), kernel_size, stride, 0, 1)
         self.norm_type = norm_type
         self.kernel_size = kernel_size
         self.stride = stride
@@ -179,6 +191,7 @@ class _Adaptive(Module):
 
     def __init__(self, output_size: Any):
         super().__init__()
+        check_output_size(type(self).__name__, output_size, _axes(self))
         self.output_size = output_size
 
     def forward(self, input: Tensor) -> Any:

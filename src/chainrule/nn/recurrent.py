@@ -76,7 +76,7 @@ class _Layers(_Recurrent):
         if not hasattr(proj_size, "__index__") or not 0 <= proj_size < hidden_size:
             problem = f"proj_size must be a whole number below hidden_size {hidden_size}, not {proj_size!r}"
             raise misuse(f"{name}: {problem}")
-        F.check_probability(name, dropout)
+        F.check_probability(name, dropout, "dropout")
         self.input_size = input_size
         self.hidden_size = hidden_size
         if proj_size:
@@ -284,8 +284,8 @@ class LSTM(_Layers):
         dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, dtype: Any = None,
         generator: Any = None, activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, dtype, generator
         )
@@ -339,8 +339,8 @@ class GRU(_Layers):
         dropout: float = 0.0, bidirectional: bool = False, dtype: Any = None, generator: Any = None,
         activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype, generator
         )
@@ -442,8 +442,8 @@ class LSTMCell(_Cell):
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None, generator: Any = None,
         activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(input_size, hidden_size, bias, dtype, generator)
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -471,8 +471,8 @@ class GRUCell(_Cell):
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None, generator: Any = None,
         activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(input_size, hidden_size, bias, dtype, generator)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
@@ -492,6 +492,13 @@ def _pair(name: str, state: Any) -> list[Any]:
         problem = f"the state is a pair (h, c), not {type(state).__name__}{count}"
         fail(ConfigError, name, problem, (), "pass (h, c), or None to start from zeros")
     return list(state)
+
+
+def _function(layer: Module, argument: str, value: Any) -> Activation:
+    if not callable(value):
+        help = f"pass a function, for instance {argument}=chainrule.nn.functional.tanh"
+        raise misuse(f"{type(layer).__name__}: {argument} must be an elementwise function, not {value!r}\nhelp: {help}")
+    return value
 
 
 def _nonlinearity(name: str, value: Any) -> Activation:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from ..functional._sliding import with_batch
+from ..functional._sliding import per_axis, with_batch
+from ..functional.resampling import check_factor, check_modes
 from ..ops.base import misuse
 from ..tensor import Tensor
 from .module import FUNCTION_OF, Module
@@ -29,6 +30,7 @@ class Upsample(Module):
         recompute_scale_factor: bool | None = None,
     ):  # fmt: skip
         super().__init__()
+        check_modes(type(self).__name__, size, scale_factor, mode, align_corners)
         self.size = size
         if scale_factor is not None:
             several = isinstance(scale_factor, (tuple, list))
@@ -69,7 +71,7 @@ class PixelShuffle(Module):
 
     def __init__(self, upscale_factor: int):
         super().__init__()
-        self.upscale_factor = upscale_factor
+        self.upscale_factor = check_factor("PixelShuffle", upscale_factor)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., C r^2, H, W) -> (..., C, H r, W r)."""
@@ -85,7 +87,7 @@ class PixelUnshuffle(Module):
 
     def __init__(self, downscale_factor: int):
         super().__init__()
-        self.downscale_factor = downscale_factor
+        self.downscale_factor = check_factor("PixelUnshuffle", downscale_factor)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., C, H r, W r) -> (..., C r^2, H, W)."""
@@ -96,11 +98,18 @@ class PixelUnshuffle(Module):
         return f"downscale_factor={self.downscale_factor}"
 
 
+def _check_windows(name: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> None:
+    for word, value, least in (("kernel_size", kernel_size, 1), ("dilation", dilation, 1), ("padding", padding, 0),
+                               ("stride", stride, 1)):  # fmt: skip
+        per_axis(name, value, 2, word, least)
+
+
 class Unfold(Module):
     """Windows as columns; see `chainrule.functional.unfold`."""
 
     def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
         super().__init__()
+        _check_windows("Unfold", kernel_size, dilation, padding, stride)
         self.kernel_size = kernel_size
         self.dilation = dilation
         self.padding = padding
@@ -120,6 +129,8 @@ class Fold(Module):
 
     def __init__(self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
         super().__init__()
+        per_axis("Fold", output_size, 2, "output_size", 1)
+        _check_windows("Fold", kernel_size, dilation, padding, stride)
         self.output_size = output_size
         self.kernel_size = kernel_size
         self.dilation = dilation
@@ -148,8 +159,8 @@ class _Pad(Module):
         super().__init__()
         pairs = 2 * self._count
         self.padding = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * pairs
-        if len(self.padding) != pairs:
-            raise misuse(f"{type(self).__name__}: padding must be a number or {pairs} of them, not {padding!r}")
+        if len(self.padding) != pairs or not all(hasattr(number, "__index__") for number in self.padding):
+            raise misuse(f"{type(self).__name__}: padding must be a whole number or {pairs} of them, not {padding!r}")
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, *spatial) or (C, *spatial) -> the same with larger extents."""
