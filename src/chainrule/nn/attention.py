@@ -76,7 +76,7 @@ class MultiheadAttention(Module):
         generator: Any = None,
     ):
         super().__init__()
-        sizes = {"embed_dim": embed_dim, "num_heads": num_heads, "kdim": kdim, "vdim": vdim}
+        sizes: dict[str, Any] = {"embed_dim": embed_dim, "num_heads": num_heads, "kdim": kdim, "vdim": vdim}
         for name, value in sizes.items():
             if name in ("kdim", "vdim") and value is None:
                 continue
