@@ -11,8 +11,10 @@ from typing import Any
 
 from .. import functions as fn
 from ..control.looping import scan
+from ..dtypes import int64, uint64
 from ..errors import DTypeError, ShapeError
 from ..functions.products import matmul
+from ..ops.base import emit
 from ..tensor import Tensor, node_of
 from ._common import as_tensor, fail
 from .activations import relu, sigmoid, tanh
@@ -321,11 +323,15 @@ def _check(
 
 
 def _checked_lengths(name: str, lengths: Any, steps: int, batch: int) -> Tensor:
-    """`lengths` as integers; of those that are present, each has to lie between 1 and `steps`."""
+    """`lengths` as integers from 1 to `steps`: those that are present are checked now, others when they are used."""
     lengths = as_tensor(lengths, name, "lengths")
     if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
         fail(ShapeError, name, f"lengths must be integers of shape ({batch},), one for each sequence", (lengths,))
     values = node_of(lengths).value
+    if values is None:  # as unsigned numbers the last steps of empty sequences are huge, and do not count from the end
+        what = "the last step of a sequence, an axis"
+        last = emit("check_index", node_of((lengths.astype(int64) - 1).astype(uint64)), attributes=(steps, what))
+        return Tensor(last).astype(int64) + 1
     if values is not None and values.size and not 1 <= int(values.min()) <= int(values.max()) <= steps:
         place = int(((values < 1) | (values > steps)).argmax())
         problem = f"sequence {place} has length {int(values[place])}, the input has {steps} steps (axis 0)"

@@ -207,8 +207,8 @@ class RNN(_Layers):
         ``_l1``, ..., the reverse direction ``_reverse``.
     Raises:
         ConfigError: a size that is not a positive whole number. ShapeError, DTypeError: at the call, for a wrong
-        feature size, a hidden state of another shape, a sequence of length 0, or, of lengths that are known when
-        recorded, one that does not lie between 1 and the number of steps.
+        feature size, a hidden state of another shape, a sequence of length 0, or one of lengths that does not lie
+        between 1 and the number of steps (of lengths that are computed: IndexOutOfRangeError, when they are used).
     Numerics:
         Parameters start uniform in ``[-1/sqrt(hidden_size), 1/sqrt(hidden_size)]``, which is PyTorch's rule.
     Example:
