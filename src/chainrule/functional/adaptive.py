@@ -98,7 +98,13 @@ def _adaptive_max(name: str, count: int, input: Tensor, output_size: Any, return
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of `output_size` windows along one axis: as `adaptive_avg_pool2d`, of (N, C, L) or (C, L)."""
+    """Means of `output_size` windows along one axis: as `adaptive_avg_pool2d`, of (N, C, L) or (C, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_avg_pool1d(cr.asarray([[1.0, 3.0, 5.0]]), 2).tolist()
+        [[2.0, 4.0]]
+    """
     return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
 
 
@@ -124,12 +130,24 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of windows over three axes: as `adaptive_avg_pool2d`, of (N, C, D, H, W) or (C, D, H, W)."""
+    """Means of windows over three axes: as `adaptive_avg_pool2d`, of (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_avg_pool3d(cr.ones((2, 4, 8, 8, 6)), (1, 2, None)).shape
+        (2, 4, 1, 2, 6)
+    """
     return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of `output_size` windows along one axis: as `adaptive_max_pool2d`, of (N, C, L) or (C, L)."""
+    """Maxima of `output_size` windows along one axis: as `adaptive_max_pool2d`, of (N, C, L) or (C, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_max_pool1d(cr.asarray([[1.0, 3.0, 5.0]]), 2).tolist()
+        [[3.0, 5.0]]
+    """
     return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
@@ -145,5 +163,11 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
 
 
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of windows over three axes: as `adaptive_max_pool2d`, of (N, C, D, H, W) or (C, D, H, W)."""
+    """Maxima of windows over three axes: as `adaptive_max_pool2d`, of (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_max_pool3d(cr.ones((2, 4, 8, 8, 6)), 2).shape
+        (2, 4, 2, 2, 2)
+    """
     return _adaptive_max("adaptive_max_pool3d", 3, input, output_size, return_indices)

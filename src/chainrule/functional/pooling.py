@@ -277,7 +277,13 @@ def _lp_pool(
 
 
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The norm of each window along one axis: as `lp_pool2d`, of (N, C, L) or (C, L)."""
+    """The norm of each window along one axis: as `lp_pool2d`, of (N, C, L) or (C, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.lp_pool1d(cr.asarray([[3.0, 4.0, 0.0, 1.0]]), 2, 2).tolist()
+        [[5.0, 1.0]]
+    """
     return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
 
 

@@ -160,6 +160,12 @@ def rnn_layer(
         lengths: (batch,), integer: how many steps of each sequence count. The state does not move beyond them, and
             the result is 0 there.
         reverse: from the last step to the first.
+    Example:
+        >>> import chainrule as cr
+        >>> x, h = cr.zeros((5, 2, 4)), cr.zeros((2, 3))
+        >>> outputs, last = cr.functional.rnn_layer(x, h, cr.ones((3, 4)), cr.ones((3, 3)))
+        >>> outputs.shape, last.shape
+        ((5, 2, 3), (2, 3))
     """
     _check_sequence("rnn_layer", input, hidden, weight_ih, weight_hh, 1)
     projected = _project(input, weight_ih, _sum(bias_ih, bias_hh))
@@ -189,6 +195,12 @@ def lstm_layer(
     Args:
         weight_hr: (proj_size, hidden_size) makes ``h_t = W_hr (gate(o) act(c_t))``; then h, and the columns of
             `weight_hh`, are `proj_size` wide, c is `hidden_size` wide.
+    Example:
+        >>> import chainrule as cr
+        >>> x, h = cr.zeros((5, 2, 4)), cr.zeros((2, 3))
+        >>> outputs, (last, cell) = cr.functional.lstm_layer(x, (h, h), cr.ones((12, 4)), cr.ones((12, 3)))
+        >>> outputs.shape, last.shape
+        ((5, 2, 3), (2, 3))
     """
     hidden_size = weight_hh.shape[-1] if weight_hr is None else weight_hr.shape[-1]
     _check_sequence("lstm_layer", input, state[0], weight_ih, weight_hh, 4, hidden_size)
@@ -214,7 +226,14 @@ def gru_layer(
     lengths: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """`gru_cell` over a sequence (length, batch, input_size): (hidden states, the last). See `rnn_layer`."""
+    """`gru_cell` over a sequence (length, batch, input_size): (hidden states, the last). See `rnn_layer`.
+    Example:
+        >>> import chainrule as cr
+        >>> x, h = cr.zeros((5, 2, 4)), cr.zeros((2, 3))
+        >>> outputs, last = cr.functional.gru_layer(x, h, cr.ones((9, 4)), cr.ones((9, 3)))
+        >>> outputs.shape, last.shape
+        ((5, 2, 3), (2, 3))
+    """
     _check_sequence("gru_layer", input, hidden, weight_ih, weight_hh, 3)
     projected = _project(input, weight_ih, bias_ih)
 

@@ -155,7 +155,13 @@ class _Transposed(_Convolution):
 
 
 class Conv1d(_Forward):
-    """Convolution over one axis; as `Conv2d`, of (N, C_in, L) or (C_in, L). See `chainrule.functional.conv1d`."""
+    """Convolution over one axis; as `Conv2d`, of (N, C_in, L) or (C_in, L). See `chainrule.functional.conv1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Conv1d(3, 8, 5, padding="same")(cr.zeros((2, 3, 20))).shape
+        (2, 8, 20)
+    """
 
     _count = 1
 
@@ -191,13 +197,25 @@ class Conv2d(_Forward):
 
 
 class Conv3d(_Forward):
-    """Convolution over three axes; as `Conv2d`, of (N, C_in, D, H, W) or (C_in, D, H, W)."""
+    """Convolution over three axes; as `Conv2d`, of (N, C_in, D, H, W) or (C_in, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Conv3d(1, 4, 3, stride=2)(cr.zeros((2, 1, 7, 7, 9))).shape
+        (2, 4, 3, 3, 4)
+    """
 
     _count = 3
 
 
 class ConvTranspose1d(_Transposed):
-    """Transposed convolution over one axis; as `ConvTranspose2d`, of (N, C_in, L) or (C_in, L)."""
+    """Transposed convolution over one axis; as `ConvTranspose2d`, of (N, C_in, L) or (C_in, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.ConvTranspose1d(3, 2, 4, stride=2, padding=1)(cr.zeros((5, 3, 10))).shape
+        (5, 2, 20)
+    """
 
     _count = 1
 
@@ -227,7 +245,13 @@ class ConvTranspose2d(_Transposed):
 
 
 class ConvTranspose3d(_Transposed):
-    """Transposed convolution over three axes; as `ConvTranspose2d`, of (N, C_in, D, H, W) or (C_in, D, H, W)."""
+    """Transposed convolution over three axes; as `ConvTranspose2d`, of (N, C_in, D, H, W) or (C_in, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.ConvTranspose3d(3, 2, 2, stride=2)(cr.zeros((5, 3, 4, 4, 4))).shape
+        (5, 2, 8, 8, 8)
+    """
 
     _count = 3
 

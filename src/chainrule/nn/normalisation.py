@@ -190,13 +190,25 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images, (batch, channels, height, width); otherwise as `BatchNorm1d`."""
+    """Batch normalisation of images, (batch, channels, height, width); otherwise as `BatchNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.BatchNorm2d(3)(cr.ones((4, 3, 2, 2))).shape
+        (4, 3, 2, 2)
+    """
 
     ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch normalisation of volumes, (batch, channels, depth, height, width); otherwise as `BatchNorm1d`."""
+    """Batch normalisation of volumes, (batch, channels, depth, height, width); otherwise as `BatchNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.BatchNorm3d(3).eval()(cr.ones((1, 3, 2, 2, 2))).shape
+        (1, 3, 2, 2, 2)
+    """
 
     ranks = (5,)
 
@@ -251,13 +263,25 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Normalises each channel of each image, ([batch,] channels, height, width); as `InstanceNorm1d`."""
+    """Normalises each channel of each image, ([batch,] channels, height, width); as `InstanceNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.InstanceNorm2d(1)(cr.asarray([[[1.0, 1.0], [1.0, 1.0]]])).tolist()
+        [[[0.0, 0.0], [0.0, 0.0]]]
+    """
 
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Normalises each channel of each volume, ([batch,] channels, depth, height, width); as `InstanceNorm1d`."""
+    """Normalises each channel of each volume, ([batch,] channels, depth, height, width); as `InstanceNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.InstanceNorm3d(2, affine=True)(cr.ones((4, 2, 3, 3, 3))).shape
+        (4, 2, 3, 3, 3)
+    """
 
     ranks = (4, 5)
 
@@ -394,7 +418,13 @@ class GroupNorm(_Affine):
 
 
 class LocalResponseNorm(Module):
-    """Divides by a power of neighbouring channels' mean square; see `chainrule.functional.local_response_norm`."""
+    """Divides by a power of neighbouring channels' mean square; see `chainrule.functional.local_response_norm`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.LocalResponseNorm(2)(cr.zeros((4, 6, 8, 8))).shape
+        (4, 6, 8, 8)
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
         super().__init__()

@@ -49,7 +49,13 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window along one axis; see `chainrule.functional.max_pool1d`."""
+    """The largest element of each window along one axis; see `chainrule.functional.max_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.MaxPool1d(2)(cr.asarray([[1.0, 3.0, 2.0, 5.0]])).tolist()
+        [[3.0, 5.0]]
+    """
 
     function = staticmethod(F.max_pool1d)
 
@@ -67,13 +73,25 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """The largest element of each window over three axes; see `chainrule.functional.max_pool3d`."""
+    """The largest element of each window over three axes; see `chainrule.functional.max_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.MaxPool3d(2)(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 4, 4, 3)
+    """
 
     function = staticmethod(F.max_pool3d)
 
 
 class AvgPool1d(Module):
-    """The mean of each window along one axis; see `chainrule.functional.avg_pool1d`."""
+    """The mean of each window along one axis; see `chainrule.functional.avg_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AvgPool1d(2)(cr.asarray([[1.0, 3.0, 2.0, 5.0]])).tolist()
+        [[2.0, 3.5]]
+    """
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
@@ -141,7 +159,13 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of each window over three axes; see `chainrule.functional.avg_pool3d`."""
+    """The mean of each window over three axes; see `chainrule.functional.avg_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AvgPool3d(2)(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 4, 4, 3)
+    """
 
     function = staticmethod(F.avg_pool3d)
 
@@ -173,13 +197,25 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """The norm of each window along one axis; see `chainrule.functional.lp_pool1d`."""
+    """The norm of each window along one axis; see `chainrule.functional.lp_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.LPPool1d(2, 2)(cr.asarray([[3.0, 4.0, 0.0, 1.0]])).tolist()
+        [[5.0, 1.0]]
+    """
 
     function = staticmethod(F.lp_pool1d)
 
 
 class LPPool2d(_LPPool):
-    """The norm of each window; see `chainrule.functional.lp_pool2d`."""
+    """The norm of each window; see `chainrule.functional.lp_pool2d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.LPPool2d(2, 2)(cr.asarray([[[3.0, 0.0], [4.0, 0.0]]])).tolist()
+        [[[5.0]]]
+    """
 
     function = staticmethod(F.lp_pool2d)
 
@@ -204,7 +240,13 @@ class _Adaptive(Module):
 
 
 class AdaptiveAvgPool1d(_Adaptive):
-    """Means of a given number of windows along one axis; see `chainrule.functional.adaptive_avg_pool1d`."""
+    """Means of a given number of windows along one axis; see `chainrule.functional.adaptive_avg_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveAvgPool1d(2)(cr.asarray([[1.0, 3.0, 5.0]])).tolist()
+        [[2.0, 4.0]]
+    """
 
     function = staticmethod(F.adaptive_avg_pool1d)
 
@@ -222,7 +264,13 @@ class AdaptiveAvgPool2d(_Adaptive):
 
 
 class AdaptiveAvgPool3d(_Adaptive):
-    """Means of a given number of windows over three axes; see `chainrule.functional.adaptive_avg_pool3d`."""
+    """Means of a given number of windows over three axes; see `chainrule.functional.adaptive_avg_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveAvgPool3d((1, 2, None))(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 1, 2, 6)
+    """
 
     function = staticmethod(F.adaptive_avg_pool3d)
 
@@ -240,19 +288,37 @@ class _AdaptiveMax(_Adaptive):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
-    """Maxima of a given number of windows along one axis; see `chainrule.functional.adaptive_max_pool1d`."""
+    """Maxima of a given number of windows along one axis; see `chainrule.functional.adaptive_max_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveMaxPool1d(2)(cr.asarray([[1.0, 3.0, 5.0]])).tolist()
+        [[3.0, 5.0]]
+    """
 
     function = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    """Maxima of a given number of windows; see `chainrule.functional.adaptive_max_pool2d`."""
+    """Maxima of a given number of windows; see `chainrule.functional.adaptive_max_pool2d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveMaxPool2d(1)(cr.zeros((2, 4, 8, 6))).shape
+        (2, 4, 1, 1)
+    """
 
     function = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
-    """Maxima of a given number of windows over three axes; see `chainrule.functional.adaptive_max_pool3d`."""
+    """Maxima of a given number of windows over three axes; see `chainrule.functional.adaptive_max_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveMaxPool3d(2)(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 2, 2, 2)
+    """
 
     function = staticmethod(F.adaptive_max_pool3d)
 

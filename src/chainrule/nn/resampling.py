@@ -53,21 +53,39 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """`Upsample` with mode "nearest", for images."""
+    """`Upsample` with mode "nearest", for images.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.UpsamplingNearest2d(scale_factor=2)(cr.asarray([[[[1.0, 2.0]]]])).tolist()
+        [[[[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]]]
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None):
         super().__init__(size, scale_factor, "nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """`Upsample` with mode "bilinear" and aligned corners, for images."""
+    """`Upsample` with mode "bilinear" and aligned corners, for images.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.UpsamplingBilinear2d(size=(1, 3))(cr.asarray([[[[1.0, 2.0]]]])).tolist()
+        [[[[1.0, 1.5, 2.0]]]]
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None):
         super().__init__(size, scale_factor, "bilinear", True)
 
 
 class PixelShuffle(Module):
-    """Channels become places; see `chainrule.functional.pixel_shuffle`."""
+    """Channels become places; see `chainrule.functional.pixel_shuffle`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.PixelShuffle(2)(cr.zeros((5, 12, 4, 4))).shape
+        (5, 3, 8, 8)
+    """
 
     def __init__(self, upscale_factor: int):
         super().__init__()
@@ -83,7 +101,13 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """Places become channels; see `chainrule.functional.pixel_unshuffle`."""
+    """Places become channels; see `chainrule.functional.pixel_unshuffle`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.PixelUnshuffle(2)(cr.zeros((5, 3, 8, 8))).shape
+        (5, 12, 4, 4)
+    """
 
     def __init__(self, downscale_factor: int):
         super().__init__()
@@ -105,7 +129,13 @@ def _check_windows(name: str, kernel_size: Any, dilation: Any, padding: Any, str
 
 
 class Unfold(Module):
-    """Windows as columns; see `chainrule.functional.unfold`."""
+    """Windows as columns; see `chainrule.functional.unfold`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Unfold(3, padding=1)(cr.zeros((5, 2, 4, 4))).shape
+        (5, 18, 16)
+    """
 
     def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
         super().__init__()
@@ -125,7 +155,13 @@ class Unfold(Module):
 
 
 class Fold(Module):
-    """Columns added up where their windows overlap; see `chainrule.functional.fold`."""
+    """Columns added up where their windows overlap; see `chainrule.functional.fold`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Fold((4, 4), 3, padding=1)(cr.zeros((5, 18, 16))).shape
+        (5, 2, 4, 4)
+    """
 
     def __init__(self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
         super().__init__()
@@ -204,7 +240,13 @@ def _family(name: str, base: type, words: str, mode: str) -> list[type]:
     axes = ("one axis", "two axes", "three axes")
     kinds = []
     for count in (1, 2, 3):
-        text = f"Padding {words} around {axes[count - 1]}; see `chainrule.functional.pad` with mode {mode!r}."
+        value = ", 0.5" if name == "ConstantPad" else ""
+        before, after = (2,) + (3,) * count, (2,) + (5,) * count
+        text = (
+            f"Padding {words} around {axes[count - 1]}; see `chainrule.functional.pad` with mode {mode!r}.\n\n"
+            f"Example:\n    >>> import chainrule as cr\n"
+            f"    >>> cr.nn.{name}{count}d(1{value})(cr.zeros({before})).shape\n    {after}\n"
+        )
         entries = {"__doc__": text, "_count": count, "_mode": mode, "__module__": __name__}
         kinds.append(type(f"{name}{count}d", (base,), entries))
         FUNCTION_OF[f"{name}{count}d"] = "pad"
