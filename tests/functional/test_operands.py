@@ -8,7 +8,7 @@ import pytest
 import chainrule as cr
 from chainrule import functional as F
 from chainrule import nn
-from chainrule.errors import DTypeError, ShapeError
+from chainrule.errors import ConfigError, DTypeError, ShapeError
 
 from .compare import torch
 
@@ -100,3 +100,40 @@ def test_a_cache_keeps_its_dtype():
     with pytest.raises(DTypeError, match=r"KeyValueCache: key is float64, the cache float32; .*\n.*\nhelp: make the"):
         cache.append(key, key)
     assert cache.keys.dtype is cr.float32 and int(cache.length) == 0
+
+
+def test_numbers_for_each_axis_come_from_numpy_too():
+    size, x = np.array([2, 4]), IMAGE
+    assert F.max_pool2d(x, size).shape == F.max_pool2d(x, (2, 4)).shape == (1, 4, 2, 1)
+    assert F.interpolate(x, size).shape == F.adaptive_avg_pool2d(x, size).shape == (1, 4, 2, 4)
+    assert F.conv2d(x, cr.zeros((2, 4, 1, 1)), stride=size).shape == (1, 2, 2, 1)
+    assert F.layer_norm(x, np.int64(4)).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: F.max_pool2d(IMAGE, np.array([2, 2, 2])), "max_pool2d: kernel_size must be a number or two"),
+        (lambda: F.interpolate(IMAGE, scale_factor="2"), "interpolate: scale_factor must be positive, not '2'"),
+        (lambda: F.pad(IMAGE, 3), "pad: pad must be pairs of whole numbers (before, after), not 3"),
+        (lambda: F.group_norm(IMAGE, 2.0), "group_norm: num_groups must be a whole number, not 2.0"),
+        (lambda: F.local_response_norm(IMAGE, 2.5), "local_response_norm: size must be a whole number, at least 1"),
+        (lambda: F.one_hot(INDEX, 2.5), "one_hot: num_classes must be a whole number, at least 1"),
+    ],
+)
+def test_numbers_that_are_none(call, text):
+    with pytest.raises(ConfigError) as caught:
+        call()
+    assert str(caught.value).startswith(text)
+
+
+def test_affine_maps_name_what_does_not_fit():
+    """The sum with the bias broadcast, and promoted, without a word about a bias."""
+    with pytest.raises(ShapeError, match=r"linear: bias has shape \(3,\), the output has 2 features; operands"):
+        F.linear(ROWS, ROWS, cr.zeros(3))
+    with pytest.raises(DTypeError, match=r"linear: input is float32, bias is float64; .*\n.*\nhelp: convert the bias"):
+        F.linear(ROWS, ROWS, cr.zeros(2, dtype="float64"))
+    with pytest.raises(ShapeError, match="linear: weight has 3 axes, it needs 2; operands"):
+        F.linear(ROWS, cr.zeros((1, 2, 4)))
+    with pytest.raises(ShapeError, match="linear: weight has 0 axes, it needs 2; operands"):
+        F.linear(ROWS, cr.zeros(()))

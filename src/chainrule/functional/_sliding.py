@@ -14,9 +14,15 @@ Shape = tuple[int, ...]
 WORDS = {1: "one number", 2: "a number or two", 3: "a number or three"}
 
 
+def each_of(value: Any, count: int) -> tuple[Any, ...]:
+    """`value`, one for all of `count` axes or a sequence of them (a vector of NumPy too), as a tuple."""
+    several = isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1
+    return tuple(value) if several else (value,) * count
+
+
 def per_axis(name: str, value: Any, count: int, argument: str, least: int) -> Shape:
     """`value`, a whole number or one for each of `count` axes, as a tuple; ConfigError if one is below `least`."""
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+    values = each_of(value, count)
     if len(values) == 1:
         values = values * count
     whole = all(hasattr(v, "__index__") and not isinstance(v, bool) for v in values)

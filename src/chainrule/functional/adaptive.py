@@ -11,13 +11,13 @@ from ..errors import ConfigError, ShapeError
 from ..functions import sliding
 from ..tensor import Tensor
 from ._common import check_floating, fail
-from ._sliding import WORDS, Shape, with_batch, without_batch
+from ._sliding import WORDS, Shape, each_of, with_batch, without_batch
 from .pooling import _check_numeric, _divided, _places
 
 
 def check_output_size(name: str, output_size: Any, count: int) -> tuple[Any, ...]:
     """`output_size` as a number or None for each of `count` axes; ConfigError for what is none."""
-    values = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * count
+    values = each_of(output_size, count)
     whole = all(v is None or (hasattr(v, "__index__") and v >= 1) for v in values)
     if len(values) != count or not whole:
         fail(ConfigError, name, f"output_size must be {WORDS[count]}, at least 1 or None, not {output_size!r}")

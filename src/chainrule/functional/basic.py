@@ -38,6 +38,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         fail(DTypeError, "linear", f"input is {input.dtype.name}, weight is {weight.dtype.name}", (input, weight),
              f"convert the input with .astype(chainrule.{weight.dtype.name}), "
              f"or the module with .to(chainrule.{input.dtype.name})")  # fmt: skip
+    if not 1 <= len(weight.shape) <= 2:
+        fail(ShapeError, "linear", f"weight has {len(weight.shape)} axes, it needs 2", (input, weight),
+             "the weight is stored as (out_features, in_features)")  # fmt: skip
     if not input.shape or input.shape[-1] != weight.shape[-1]:
         features = input.shape[-1] if input.shape else 0
         help = "the weight is stored as (out_features, in_features)"
@@ -45,6 +48,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             help += ", so this one looks transposed"
         fail(ShapeError, "linear", f"input has {features} features (last axis), weight takes {weight.shape[-1]}",
              (input, weight), help)  # fmt: skip
+    if bias is not None:
+        check_tensor("linear", bias, "bias")
+        if bias.dtype is not input.dtype:
+            fail(DTypeError, "linear", f"input is {input.dtype.name}, bias is {bias.dtype.name}", (input, bias),
+                 f"convert the bias with .astype(chainrule.{input.dtype.name})")  # fmt: skip
+        if len(weight.shape) == 2 and bias.shape and bias.shape[-1] not in (1, weight.shape[0]):
+            fail(ShapeError, "linear", f"bias has shape {tuple(bias.shape)}, the output has {weight.shape[0]} features",
+                 (input, weight, bias))  # fmt: skip
     output = matmul(input, weight.T if len(weight.shape) == 2 else weight)
     return output if bias is None else output + bias
 
@@ -115,7 +126,8 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         fail(DTypeError, "one_hot", f"indices must be integer, not {input.dtype.name}", (input,))
     if num_classes == -1:
         num_classes = int(fn.max(input)) + 1 if input.size else 0
-    if num_classes < 1:
-        fail(ConfigError, "one_hot", f"num_classes must be at least 1 (or -1 to infer it), not {num_classes}")
+    if not hasattr(num_classes, "__index__") or num_classes < 1:
+        problem = f"num_classes must be a whole number, at least 1 (or -1 to infer it), not {num_classes}"
+        fail(ConfigError, "one_hot", problem)
     labels, _ = check_labels("one_hot", input, num_classes, None)
     return class_mask(labels, num_classes, len(input.shape)).astype(int64)

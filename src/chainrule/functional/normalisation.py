@@ -261,6 +261,8 @@ def group_norm(
     name = "group_norm"
     check_channels(name, input)
     channels = input.shape[1]
+    if not hasattr(num_groups, "__index__"):
+        fail(ConfigError, name, f"num_groups must be a whole number, not {num_groups!r}")
     if num_groups < 1 or channels % num_groups:
         fail(ShapeError, name, f"{channels} channels (axis 1) do not divide into {num_groups} groups", (input,),
              "num_groups has to divide the number of channels")  # fmt: skip

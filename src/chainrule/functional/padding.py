@@ -63,7 +63,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     """
     if mode not in MODES:
         fail(ConfigError, "pad", f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
-    widths = tuple(pad)
+    widths: tuple[Any, ...] = tuple(pad) if hasattr(pad, "__iter__") else (pad,)
     if len(widths) % 2 or not all(hasattr(w, "__index__") for w in widths):
         fail(ConfigError, "pad", f"pad must be pairs of whole numbers (before, after), not {pad!r}")
     check_tensor("pad", input)

@@ -12,7 +12,7 @@ from ..errors import ConfigError, ShapeError
 from ..functions import sliding
 from ..tensor import Tensor
 from ._common import check_floating, check_tensor, fail
-from ._sliding import Shape, per_axis, without_batch
+from ._sliding import Shape, each_of, per_axis, without_batch
 from .adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
@@ -38,7 +38,7 @@ def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Sh
     spatial = input.shape[2:]
     count = len(spatial)
     given = size if size is not None else scale_factor
-    values = tuple(given) if isinstance(given, (tuple, list)) else (given,) * count
+    values = each_of(given, count)
     if len(values) != count:
         word = "size" if size is not None else "scale_factor"
         fail(ConfigError, name, f"{word} {given!r} has {len(values)} numbers for {count} spatial axes")
@@ -46,7 +46,7 @@ def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Sh
         if not all(hasattr(v, "__index__") and v >= 1 for v in values):
             fail(ConfigError, name, f"size must be whole numbers, at least 1, not {size!r}")
         return tuple(v.__index__() for v in values), [None] * count
-    factors = [float(v) for v in values]
+    factors = [float(v) if hasattr(v, "__float__") else 0.0 for v in values]
     if not all(0 < f < math.inf for f in factors):
         fail(ConfigError, name, f"scale_factor must be positive, not {scale_factor!r}")
     out = tuple(math.floor(n * f) for n, f in zip(spatial, factors))
