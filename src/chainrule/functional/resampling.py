@@ -111,6 +111,34 @@ def _cubic(x: Tensor, axis: int, out: int, factor: float | None, align_corners: 
     return total
 
 
+def _antialiased(x: Tensor, axis: int, out: int, factor: float | None, align_corners: bool, cubic: bool) -> Tensor:
+    """The elements around each place, weighed by a kernel that is as wide as what an element of the result covers."""
+    extent = x.shape[axis]
+    number: Any = np.float64 if x.dtype.name == "float64" else np.float32
+    if align_corners:
+        scale = number(extent - 1) / number(out - 1) if out > 1 else number(0)
+    else:
+        scale = number(1.0 / factor) if factor else number(extent) / number(out)
+    wide = max(scale, number(1))
+    centre = scale * (np.arange(out).astype(number) + number(0.5))
+    reach = number(2 if cubic else 1) * wide
+    first = np.maximum(centre - reach + number(0.5), 0).astype(np.int64)
+    last = np.minimum((centre + reach + number(0.5)).astype(np.int64), extent)
+    places = first[:, None] + np.arange(int((last - first).max()))
+    d = np.abs((places - centre[:, None] + number(0.5)) / wide)
+    if cubic:
+        a = number(-0.5)
+        near, far = ((a + 2) * d - (a + 3)) * d * d + 1, ((d - 5) * d + 8) * d * a - 4 * a
+        weights = np.where(d < 1, near, np.where(d < 2, far, 0))
+    else:
+        weights = np.maximum(1 - d, 0)
+    weights = np.where(places < last[:, None], weights, 0)
+    weights = (weights / weights.sum(1, keepdims=True)).astype(number)
+    shape = weights.shape + (1,) * (len(x.shape) - axis - 1)
+    seen = fn.take(x, fn.asarray(np.minimum(places, extent - 1)), axis=axis)
+    return fn.sum(seen * fn.reshape(fn.asarray(weights).astype(x.dtype), shape), axis=axis + 1)
+
+
 def interpolate(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
     align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False,
@@ -131,7 +159,8 @@ def interpolate(
         align_corners: whether the centres of the first and last elements stay in place; for the linear modes and
             "bicubic".
         recompute_scale_factor: whether n / m follows from the extents although a factor is given.
-        antialias: not there yet.
+        antialias: whether an element takes in all elements that it covers, where images become smaller: the kernel is
+            stretched by n / m. For "bilinear" and "bicubic", whose a is then -1/2, as in PyTorch.
     Returns:
         (N, C, *size).
     Raises:
@@ -163,8 +192,8 @@ def interpolate(
     if SMOOTH.get(mode, count) != count:
         right = next(m for m, axes in LINEAR.items() if axes == count)
         fail(ConfigError, name, f"mode {mode!r} is for {SMOOTH[mode]} spatial axes, input has {count}: use {right!r}")
-    if antialias:
-        fail(ConfigError, name, "antialias is not supported; use mode='area' to make images smaller")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        fail(ConfigError, name, f"antialias belongs to 'bilinear' and 'bicubic', not to {mode!r}")
     if min(input.shape[2:]) < 1:
         fail(ShapeError, name, f"input has no elements: extents {tuple(input.shape[2:])}", (input,))
     out, factors = _targets(name, input, size, scale_factor)
@@ -173,7 +202,9 @@ def interpolate(
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[count - 1](input, out)
     for axis, (extent, factor) in enumerate(zip(out, factors), 2):
-        if mode == "bicubic":
+        if antialias:
+            input = _antialiased(input, axis, extent, factor, bool(align_corners), mode == "bicubic")
+        elif mode == "bicubic":
             input = _cubic(input, axis, extent, factor, bool(align_corners))
         elif mode in LINEAR:
             input = _linear(input, axis, extent, factor, bool(align_corners))
