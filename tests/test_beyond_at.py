@@ -198,7 +198,7 @@ def test_scatter():
     for reduce in ("add", "multiply"):
         same(cr.scatter(M, 0, INDEX, SOURCE, reduce=reduce), torch.scatter(t[0], 0, t[3], t[2], reduce=reduce).numpy())
     everywhere(lambda a, b: cr.scatter(a, 0, np.array([2, 0]), b), M[:, 0], SOURCE[:2, 0])
-    refused(ShapeError, "scatter: the index is larger than an operand along axis 1; operands float64[4, 5], "
+    refused(ShapeError, "scatter: the index has 4 elements along axis 1, src has 2; operands float64[4, 5], "
             "int64[3, 4], float64[3, 2]", lambda: cr.scatter(M, 0, INDEX, SOURCE[:, :2]))  # fmt: skip
     refused(ConfigError, "scatter: reduce is None, 'add' or 'multiply', not 'sum'",
             lambda: cr.scatter(M, 0, INDEX, SOURCE, reduce="sum"))  # fmt: skip
@@ -256,3 +256,32 @@ def test_segments(name):
     refused(PlaceholderError, f"segment_{name}: the number of segments depends on values, and the segments are a "
             "placeholder; operands float32[4, 5], int64[4]",
             cr.compile(ours), cr.asarray(single), cr.asarray(ids))  # fmt: skip
+
+
+def test_indices_and_sources_that_do_not_fit_are_named_as_the_user_called_them():
+    x, high, low = cr.zeros((2, 3)), cr.asarray([[3]]), cr.asarray([-3])
+    outside = "index 3 is out of range for axis 1 of size 3; operands float32[2, 3], int64[1, 1]"
+    for name, call in (
+        ("gather", lambda: cr.gather(x, 1, high)),
+        ("scatter", lambda: cr.scatter(x, 1, high, 1.0)),
+        ("scatter_reduce", lambda: cr.scatter_reduce(x, 1, high, cr.ones((1, 1)), "sum")),
+        ("take_along_axis", lambda: cr.take_along_axis(x[:1], high, axis=1)),
+    ):
+        text = f"{name}: {outside}" if name != "take_along_axis" else f"{name}: {outside}".replace("[2, 3]", "[1, 3]")
+        refused(IndexOutOfRangeError, text, call)
+    text = "index_add: index -3 is out of range for axis 0 of size 2; operands float32[2, 3], int64[1]"
+    refused(IndexOutOfRangeError, text, lambda: cr.index_add(x, 0, low, cr.ones((1, 3))))
+    flat = cr.asarray([1])
+    for name, call in (
+        ("gather", lambda: cr.gather(x, 1, flat)),
+        ("take_along_axis", lambda: cr.take_along_axis(x, flat, axis=1)),
+        ("put_along_axis", lambda: cr.put_along_axis(x, flat, 1.0, 1)),
+    ):
+        refused(ShapeError, f"{name}: x has 2 axes, the index 1; operands float32[2, 3], int64[1]", call)
+    many = cr.zeros((3, 3), dtype="int64")
+    text = "gather: the index has 3 elements along axis 0, x has 2; operands float32[2, 3], int64[3, 3]"
+    refused(ShapeError, text, lambda: cr.gather(x, 1, many))
+    text = "scatter: x is float32, src is float64; operands float32[2, 3], int64[3, 3], float64[3, 3]"
+    refused(DTypeError, text, lambda: cr.scatter(x, 0, many, cr.ones((3, 3), dtype="float64")))
+    text = "segment_sum: segment_ids (2,) are not one for each slice of data (3, 2); operands float32[3, 2], int64[2]"
+    refused(ShapeError, text, lambda: cr.segment_sum(cr.zeros((3, 2)), cr.asarray([0, 1]), 2))

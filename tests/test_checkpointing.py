@@ -227,3 +227,9 @@ def test_bad_input():
             cr.checkpoint_sequential(layers, segments, cr.ones(2))
         assert f"2 functions cannot be divided into {segments!r} segments" in str(caught.value)
         assert "help: segments from 1 to 2" in str(caught.value)
+
+
+def test_options_of_pytorch_are_refused_with_the_cure():
+    for options in ({"use_reentrant": False}, {"preserve_rng_state": True}):
+        with pytest.raises(ConfigError, match=r"checkpoint: \w+ is an option of PyTorch alone\n.*\nhelp: leave it out"):
+            cr.checkpoint(cr.sin, cr.ones(2), **options)

@@ -14,6 +14,31 @@ P = nn.Linear(2, 2).parameters
 WRONG = {
     "Linear": lambda: nn.Linear(0, 2),
     "Conv2d": lambda: nn.Conv2d(3, 4, 3, groups=2),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(3, 4, 3, output_padding=1),
+    "MaxPool2d": lambda: nn.MaxPool2d("3"),
+    "MaxPool1d": lambda: nn.MaxPool1d(3, padding=2),
+    "AvgPool1d": lambda: nn.AvgPool1d(2, stride=0),
+    "AvgPool3d": lambda: nn.AvgPool3d((2, 2)),
+    "LPPool2d": lambda: nn.LPPool2d(0, 2),
+    "AdaptiveAvgPool2d": lambda: nn.AdaptiveAvgPool2d((1, 2, 3)),
+    "AdaptiveMaxPool1d": lambda: nn.AdaptiveMaxPool1d(0),
+    "Upsample": lambda: nn.Upsample(mode="nearest"),
+    "UpsamplingNearest2d": lambda: nn.UpsamplingNearest2d(2, 3),
+    "PixelShuffle": lambda: nn.PixelShuffle(0),
+    "PixelUnshuffle": lambda: nn.PixelUnshuffle(1.5),
+    "Unfold": lambda: nn.Unfold(2, stride=0),
+    "Fold": lambda: nn.Fold((4, 4, 4), 2),
+    "ZeroPad2d": lambda: nn.ZeroPad2d(1.5),
+    "BatchNorm1d": lambda: nn.BatchNorm1d(4, eps="small"),
+    "InstanceNorm1d": lambda: nn.InstanceNorm1d(4, momentum="x"),
+    "LayerNorm": lambda: nn.LayerNorm(3.5),
+    "RMSNorm": lambda: nn.RMSNorm(3, eps=-1.0),
+    "GRU": lambda: nn.GRU(2, 3, activation="tanh"),
+    "LSTMCell": lambda: nn.LSTMCell(2, 3, gate_activation=None),
+    "RNN": lambda: nn.RNN(2, 3, dropout="half"),
+    "scaled_dot_product_attention": lambda: F.scaled_dot_product_attention(*[cr.ones((1, 2))] * 3, scale="none"),
+    "dropout": lambda: F.dropout(cr.ones(2), "half"),
+    "GradScaler": lambda: optim.GradScaler(init_scale=0),
     "MultiheadAttention": lambda: nn.MultiheadAttention(10, 3),
     "GroupNorm": lambda: nn.GroupNorm(3, 4),
     "GELU": lambda: nn.GELU("sigmoid"),
@@ -79,3 +104,9 @@ def test_a_layer_of_the_users_own():
 
     with pytest.raises(ConfigError, match=r"Linear: out_features must be .*\nrecorded at .*test_errors.py:\d+$"):
         Own()
+
+
+def test_widths_of_keys_and_values():
+    for width in ("kdim", "vdim"):
+        with pytest.raises(ConfigError, match=f"MultiheadAttention: {width} must be a positive whole number, not 0"):
+            nn.MultiheadAttention(4, 2, **{width: 0})

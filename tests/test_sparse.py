@@ -243,3 +243,23 @@ def test_refusals(case):
     lines = str(caught.value).splitlines()
     assert lines[0] == problem
     assert "test_sparse.py:" in lines[1]
+
+
+def test_products_from_the_left():
+    d, x = dense(7, 5), vector((3, 7))
+    matrix = CSR.from_dense(d)
+    np.testing.assert_allclose((cr.asarray(x) @ matrix).numpy(), x @ d, rtol=1e-12)
+    np.testing.assert_allclose((x @ matrix).numpy(), x @ d, rtol=1e-12)
+    np.testing.assert_allclose((cr.asarray(x[0]) @ matrix).numpy(), x[0] @ d, rtol=1e-12)
+    gradient = cr.grad(lambda x: ((x @ matrix) ** 2).sum())(cr.asarray(x))
+    np.testing.assert_allclose(gradient.numpy(), 2 * (x @ d) @ d.T, rtol=1e-11)
+    with pytest.raises(ShapeError, match=r"x has shape \(3, 5\), the matrix has 7 rows"):
+        cr.ones((3, 5), dtype="float64") @ matrix
+
+
+def test_products_of_what_is_no_dense_matrix():
+    matrix = CSR.from_dense(dense(4, 4))
+    with pytest.raises(DTypeError, match=r"csr_matmul: x is sparse as well\n.*\nhelp: write x\.to_dense\(\)"):
+        matrix @ matrix
+    with pytest.raises(DTypeError, match=r"csr_matmul: x is None\nrecorded at \S+$"):
+        matrix @ None

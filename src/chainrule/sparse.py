@@ -28,6 +28,8 @@ class CSR:
         indices: (nonzeros,) the columns.
         values: (nonzeros,) floating; None for ones.
         shape: (rows, columns).
+    Its operators are ``A @ x`` and ``x @ A``, `T` the transposed matrix.
+
     Attributes:
         shape, nnz, dtype; values, a tensor; indptr and indices.
     Raises:
@@ -147,6 +149,9 @@ class CSR:
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """The product with x, (columns, features) or (columns,): (rows, features) or (rows,)."""
+        if x is None or isinstance(x, CSR):
+            what = "None" if x is None else "sparse as well"
+            raise DTypeError(message("csr_matmul", f"x is {what}", (), "" if x is None else "write x.to_dense()"))
         x = fn.asarray(x)
         vector = len(x.shape) == 1
         columns = self.shape[1]
@@ -162,6 +167,18 @@ class CSR:
         operands = [*first, *(getattr(self, name) for name in last)]
         result = Tensor(emit("csr_matmul", *map(node_of, operands)))
         return fn.squeeze(result, 1) if vector else result
+
+    #: NumPy arrays leave ``x @ matrix`` to the matrix
+    __array_ufunc__ = None
+
+    def __rmatmul__(self, x: Any) -> Tensor:
+        """The product x A with x, (features, rows) or (rows,): (features, columns) or (columns,)."""
+        x = fn.asarray(x)
+        rows = self.shape[0]
+        if len(x.shape) not in (1, 2) or x.shape[-1] != rows:
+            problem = f"x has shape {tuple(x.shape)}, the matrix has {rows} rows"
+            raise ShapeError(message("csr_matmul", problem, (node_of(x), node_of(self.values))))
+        return self.T @ x if len(x.shape) == 1 else (self.T @ x.mT).mT
 
     def to_dense(self) -> Tensor:
         """The matrix with its zeros, (rows, columns)."""

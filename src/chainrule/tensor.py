@@ -275,7 +275,7 @@ class Tensor:
         grad = self._grad if trace is None or self._trace is trace else trace.read_grad(self)
         if grad is NOT_STORED:
             problem = "this gradient was consumed by a compiled step that did not store it"
-            help = "compile the step with keep_grads=True"
+            help = "compile the step with keep_grads=True, or call zero_grad() before another backward()"
             raise GradientNotStoredError(message("grad", problem, (self._node,), help))
         return grad
 

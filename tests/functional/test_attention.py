@@ -280,7 +280,8 @@ def at(*shape, dtype="float32"):
         ((at(4, 8), at(5, 8), at(5, 8, dtype="float64")), {}, DTypeError, "query is float32, value is float64; "),
         ((at(4, 8), at(4, 8), at(4, 8)), {"attn_mask": at(4, 4, dtype="bool"), "is_causal": True}, ConfigError,
          "attn_mask and is_causal exclude each other"),
-        ((at(4, 8), at(4, 8), at(4, 8)), {"dropout_p": 1.5}, ConfigError, "p must lie between 0 and 1, not 1.5"),
+        ((at(4, 8), at(4, 8), at(4, 8)), {"dropout_p": 1.5}, ConfigError,
+         "dropout_p must lie between 0 and 1, not 1.5"),
         ((at(5, 4, 8), at(2, 4, 8), at(2, 4, 8)), {"enable_gqa": True}, ShapeError,
          "5 heads of query (axis -3) are no multiple of the 2 heads of key; "),
     ],
@@ -292,3 +293,18 @@ def test_refusals(arguments, options, error, text):
     assert message.startswith("scaled_dot_product_attention: " + text), message
     if error is not ConfigError:
         assert "test_attention.py:" in message
+
+
+def test_a_scale_that_is_learned_has_a_gradient(form):
+    arrays = [*RNG.normal(size=(3, 2, 7, 4)), np.array(0.3)]
+    same_as_torch(lambda q, k, v, s: ATTEND(q, k, v, scale=s), lambda q, k, v, s: TORCH(q * s, k, v, scale=1.0), arrays)
+    with pytest.raises(ShapeError, match=r"scale has shape \(2,\), it is one number"):
+        ATTEND(*map(cr.asarray, arrays[:3]), scale=cr.ones(2))
+
+
+def test_fewer_heads_of_keys_are_told_of_their_option():
+    query, key = cr.ones((1, 4, 2, 8)), cr.ones((1, 2, 2, 8))
+    with pytest.raises(ShapeError, match=r"leading axis -3 has 2 and 4 elements; .*\n.*\nhelp: enable_gqa=True lets"):
+        F.scaled_dot_product_attention(query, key, key)
+    with pytest.raises(ShapeError, match=r"leading axis -3 has 2 and 4 elements; [^\n]*\nrecorded at \S+$"):
+        F.scaled_dot_product_attention(key, query, query)

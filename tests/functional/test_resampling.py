@@ -72,6 +72,30 @@ def test_bicubic_interpolation(align_corners):
     )
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_antialiased_interpolation(mode, align_corners):
+    """Not to a width of 1, which PyTorch fills with its first row."""
+    x = RNG.normal(size=(2, 3, 11, 8))
+    options = {"mode": mode, "align_corners": align_corners, "antialias": True}
+    for size in ((5, 3), (1, 2), (11, 8), (3, 13), (20, 4)):
+        compared("interpolate", x, size=size, **options)
+    for scale in (0.5, 0.3, 1.5, (0.4, 1.0)):
+        compared("interpolate", x, scale_factor=scale, **options)
+    compared("interpolate", x, scale_factor=0.3, recompute_scale_factor=True, **options)
+    compared("interpolate", x, size=(4, 3), dtype=np.float32, **options)
+
+
+def test_antialiased_columns_are_those_of_a_wider_image():
+    x = cr.asarray(RNG.normal(size=(1, 1, 9, 4)))
+    column = F.interpolate(x, (5, 1), mode="bicubic", antialias=True)
+    rows = F.interpolate(
+        F.interpolate(x, (9, 1), mode="bicubic", antialias=True), (5, 1), mode="bicubic", antialias=True
+    )
+    np.testing.assert_allclose(column.numpy(), rows.numpy(), rtol=1e-12)
+    assert len(np.unique(column.numpy())) == 5
+
+
 def test_interpolation_in_float32():
     x = RNG.normal(size=(1, 2, 9, 7))
     for mode in ("nearest", "bilinear", "bicubic"):
@@ -148,6 +172,8 @@ def test_transformations(f):
          "interpolate: mode 'bicubic' is for 2 spatial axes, input has 1: use 'linear'"),
         (lambda x: F.interpolate(x, 4, align_corners=False), ConfigError,
          "interpolate: align_corners belongs to the linear modes and 'bicubic', not to 'nearest'"),
+        (lambda x: F.interpolate(x, 4, antialias=True), ConfigError,
+         "interpolate: antialias belongs to 'bilinear' and 'bicubic', not to 'nearest'"),
         (lambda x: F.interpolate(x, (4,)), ConfigError, "interpolate: size (4,) has 1 numbers for 2 spatial axes"),
         (lambda x: F.interpolate(x, scale_factor=0.1), ShapeError,
          "interpolate: scale_factor 0.1 leaves extents (0, 0); operands"),

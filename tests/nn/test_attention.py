@@ -163,7 +163,7 @@ def test_dropout_only_in_training_and_never_compiled_again_for_its_rate():
     assert len(step.programs) == 1
     layer.eval()
     assert (step(x).numpy() == step(x).numpy()).all()
-    with pytest.raises(ConfigError, match=r"MultiheadAttention: p must lie between 0 and 1, not 1\.5"):
+    with pytest.raises(ConfigError, match=r"MultiheadAttention: dropout must lie between 0 and 1, not 1\.5"):
         layer.dropout = 1.5
 
 

@@ -306,3 +306,22 @@ def test_modules_are_trees():
     moved = cr.tree_map(lambda p, g: p - 0.1 * g, model, grads)
     assert moved(x).sum().item() < model(x).sum().item()
     assert cr.tree_structure(model) == cr.tree_structure(moved)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_state_of_half_precision_comes_from_pytorch(dtype):
+    theirs = torch.nn.Linear(3, 2).to(getattr(torch, dtype))
+    ours = nn.Linear(3, 2).to(dtype)
+    ours.load_state_dict(theirs.state_dict())
+    expected = theirs.weight.detach().float().numpy()
+    assert (ours.weight.astype(cr.float32).detach().numpy() == expected).all()
+    with torch.no_grad():
+        theirs.weight.zero_()
+    assert (ours.weight.astype(cr.float32).detach().numpy() == expected).all()
+
+
+def test_what_is_no_state_dict():
+    with pytest.raises(
+        ConfigError, match=r"load_state_dict: the state dict is str, not a mapping.*\nrecorded at .*\nhelp"
+    ):
+        nn.Linear(3, 2).load_state_dict("model.npz")

@@ -9,7 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.errors import ConfigError, DTypeError, ShapeError
+from chainrule.errors import ConfigError, DTypeError, IndexOutOfRangeError, ShapeError
 from chainrule.nn import functional as F
 
 torch = pytest.importorskip("torch")
@@ -285,7 +285,28 @@ def test_refused_settings() -> None:
     assert "(num_layers * num_directions, batch, proj_size)" in str(caught.value)
     with pytest.raises(ShapeError, match=r"the cell state has shape \(1, 3, 2\), it must be \(1, 3, 4\)"):
         layer(x, (cr.zeros((1, 3, 2)), cr.zeros((1, 3, 2))))
-    with pytest.raises(ConfigError, match="p must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match="dropout must lie between 0 and 1"):
         nn.GRU(5, 4, dropout=1.5)
     with pytest.raises(ConfigError, match=r"LSTM: the state is a pair \(h, c\), not Tensor"):
         nn.LSTM(5, 4)(cr.zeros((6, 2, 5)), cr.zeros((1, 2, 4)))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
+def test_lengths_that_are_computed_are_checked_when_they_are_used(kind, dtype):
+    layer = getattr(nn, kind)(2, 3, bidirectional=True)
+    x, tokens = cr.randn(4, 2, 2), cr.asarray([[1, 1, 1, 0], [1, 0, 0, 0]])
+
+    def run(tokens, more):
+        lengths = (tokens != 0).sum(1).astype(dtype) + cr.asarray(more, dtype=dtype)
+        return layer(x, lengths=lengths)[0]
+
+    expected = layer(x, lengths=[3, 1])[0].numpy()
+    for function in (run, cr.compile(run)):
+        assert (function(tokens, 0).numpy() == expected).all()
+        with pytest.raises(IndexOutOfRangeError, match="index 4 is out of range for the last step of a sequence"):
+            function(tokens, 2).numpy()
+        with pytest.raises(IndexOutOfRangeError, match=r"index -1 is .* of a sequence, an axis of size 4\nrecorded at"):
+            function(tokens * cr.asarray([[1], [0]]), 0).numpy()
+    batched = cr.vmap(lambda x, n: layer(x, lengths=n)[0])(cr.stack([x, x]), cr.asarray([[3, 1], [4, 4]]))
+    assert (batched[0].numpy() == expected).all()

@@ -15,6 +15,9 @@ from ..tensor import Tensor, node_of
 from ..transforms.checkpoint import inside
 from ..tree import tree_flatten, tree_map, tree_unflatten
 
+#: options of PyTorch's function, which would otherwise be handed on to the function that is called
+_PYTORCHS = ("use_reentrant", "preserve_rng_state", "determinism_check")
+
 
 def checkpoint(
     function: Callable[..., Any] | None = None, *args: Any, policy: Policy | None = None, **kwargs: Any
@@ -38,7 +41,8 @@ def checkpoint(
         (running statistics, generators) is written once.
 
     Raises:
-        ConfigError: `function` is no function, or `policy` returned something else than True or False.
+        ConfigError: `function` is no function, an option is PyTorch's alone, or `policy` returned something else than
+            True or False.
 
     Example:
         >>> import chainrule as cr
@@ -57,6 +61,10 @@ def checkpoint(
     Reference:
         Chen et al., "Training deep nets with sublinear memory cost", 2016.
     """
+    for word in _PYTORCHS:
+        if word in kwargs:
+            help = "leave it out: checkpoints are as with use_reentrant=False there, and draws repeat by themselves"
+            raise ConfigError(message("checkpoint", f"{word} is an option of PyTorch alone", (), help))
     if function is None:
         return functools.partial(checkpoint, policy=policy)
     if not callable(function):

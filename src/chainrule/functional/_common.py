@@ -24,18 +24,32 @@ def fail(kind: type[Exception], name: str, problem: str, operands: tuple[Tensor,
     raise kind(message(name, problem, operands, help))  # type: ignore[arg-type]
 
 
+def check_tensor(name: str, value: Any, argument: str = "input") -> None:
+    """DTypeError unless `value` is a tensor; a NumPy array passes, which some functions take and `fail` tells of."""
+    if not isinstance(value, (Tensor, np.ndarray)):
+        _no_tensor(name, value, argument)
+
+
+def _no_tensor(name: str, value: Any, argument: str) -> NoReturn:
+    kind = type(value)
+    where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."  # torch.Tensor is a Tensor as well
+    what = "None" if value is None else where + kind.__qualname__
+    fail(DTypeError, name, f"{argument} is {what}, which is no tensor", (), "" if value is None else _CONVERT)
+
+
 def as_tensor(value: Any, name: str, argument: str) -> Tensor:
     """`value` as a tensor; a DTypeError says which argument cannot be one."""
     if isinstance(value, Tensor):
         return value
     try:
         return fn.asarray(value)
-    except (TypeError, ValueError) as error:
-        fail(DTypeError, name, f"{argument} is {type(value).__name__}, which is no tensor ({error})")
+    except (TypeError, ValueError):
+        _no_tensor(name, value, argument)
 
 
 def check_floating(name: str, tensor: Tensor, argument: str = "input", kinds: str = "f") -> None:
-    """DTypeError unless `tensor` has a floating dtype, or one of other `kinds`."""
+    """DTypeError unless `tensor` is one and has a floating dtype, or one of other `kinds`."""
+    check_tensor(name, tensor, argument)
     if tensor.dtype.kind not in kinds:
         fail(DTypeError, name, f"{argument} must be floating, not {tensor.dtype.name}", (tensor,),
              f"convert it with {argument}.astype(chainrule.float32)")  # fmt: skip

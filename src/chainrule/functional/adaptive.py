@@ -11,16 +11,22 @@ from ..errors import ConfigError, ShapeError
 from ..functions import sliding
 from ..tensor import Tensor
 from ._common import check_floating, fail
-from ._sliding import WORDS, Shape, with_batch, without_batch
+from ._sliding import WORDS, Shape, each_of, with_batch, without_batch
 from .pooling import _check_numeric, _divided, _places
+
+
+def check_output_size(name: str, output_size: Any, count: int) -> tuple[Any, ...]:
+    """`output_size` as a number or None for each of `count` axes; ConfigError for what is none."""
+    values = each_of(output_size, count)
+    whole = all(v is None or (hasattr(v, "__index__") and v >= 1) for v in values)
+    if len(values) != count or not whole:
+        fail(ConfigError, name, f"output_size must be {WORDS[count]}, at least 1 or None, not {output_size!r}")
+    return values
 
 
 def _sizes(name: str, output_size: Any, input: Tensor, count: int) -> Shape:
     """`output_size` as a number for each axis; None keeps the input's extent."""
-    values = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * count
-    whole = all(v is None or (hasattr(v, "__index__") and v >= 1) for v in values)
-    if len(values) != count or not whole:
-        fail(ConfigError, name, f"output_size must be {WORDS[count]}, at least 1 or None, not {output_size!r}")
+    values = check_output_size(name, output_size, count)
     for axis, extent in enumerate(input.shape[2:]):
         if extent < 1:
             fail(ShapeError, name, f"input has no elements along spatial axis {axis}", (input,))
@@ -92,7 +98,13 @@ def _adaptive_max(name: str, count: int, input: Tensor, output_size: Any, return
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of `output_size` windows along one axis: as `adaptive_avg_pool2d`, of (N, C, L) or (C, L)."""
+    """Means of `output_size` windows along one axis: as `adaptive_avg_pool2d`, of (N, C, L) or (C, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_avg_pool1d(cr.asarray([[1.0, 3.0, 5.0]]), 2).tolist()
+        [[2.0, 4.0]]
+    """
     return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
 
 
@@ -118,12 +130,24 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of windows over three axes: as `adaptive_avg_pool2d`, of (N, C, D, H, W) or (C, D, H, W)."""
+    """Means of windows over three axes: as `adaptive_avg_pool2d`, of (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_avg_pool3d(cr.ones((2, 4, 8, 8, 6)), (1, 2, None)).shape
+        (2, 4, 1, 2, 6)
+    """
     return _adaptive_avg("adaptive_avg_pool3d", 3, input, output_size)
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of `output_size` windows along one axis: as `adaptive_max_pool2d`, of (N, C, L) or (C, L)."""
+    """Maxima of `output_size` windows along one axis: as `adaptive_max_pool2d`, of (N, C, L) or (C, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_max_pool1d(cr.asarray([[1.0, 3.0, 5.0]]), 2).tolist()
+        [[3.0, 5.0]]
+    """
     return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
@@ -139,5 +163,11 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
 
 
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Maxima of windows over three axes: as `adaptive_max_pool2d`, of (N, C, D, H, W) or (C, D, H, W)."""
+    """Maxima of windows over three axes: as `adaptive_max_pool2d`, of (N, C, D, H, W) or (C, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.adaptive_max_pool3d(cr.ones((2, 4, 8, 8, 6)), 2).shape
+        (2, 4, 2, 2, 2)
+    """
     return _adaptive_max("adaptive_max_pool3d", 3, input, output_size, return_indices)

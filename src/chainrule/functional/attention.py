@@ -29,7 +29,7 @@ def scaled_dot_product_attention(
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
-    scale: float | None = None,
+    scale: float | Tensor | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
     """Means of values, weighted for each query by how well the keys fit: ``softmax(scale Q K^T + mask) V``.
@@ -40,7 +40,7 @@ def scaled_dot_product_attention(
         attn_mask: broadcasts to (..., L, S). Bool: True where a key takes part. Floating: added to the scores.
         dropout_p: probability with which a weight is dropped (whatever the mode of a module; 0 in evaluation).
         is_causal: query i sees the keys 0 to i alone; excludes `attn_mask`.
-        scale: factor of the scores, default ``1 / sqrt(E)``.
+        scale: factor of the scores, a number or a tensor of shape (), which may be learned; default ``1 / sqrt(E)``.
         enable_gqa: the axis before L may have fewer heads in `key` and `value` than in `query`; each serves a group of
             consecutive heads of the query.
     Returns:
@@ -65,7 +65,14 @@ def scaled_dot_product_attention(
         Vaswani et al., Attention is all you need, NeurIPS 2017, section 3.2.1.
     """
     query, key, value, mask = _checked(query, key, value, attn_mask, is_causal, enable_gqa)
-    check_probability("scaled_dot_product_attention", dropout_p)
+    check_probability("scaled_dot_product_attention", dropout_p, "dropout_p")
+    if isinstance(scale, Tensor):  # the scale of the kernels is a number, which has no derivative
+        if scale.shape:
+            fail(ShapeError, "scaled_dot_product_attention", f"scale has shape {tuple(scale.shape)}, it is one number",
+                 (scale,))  # fmt: skip
+        query, scale = query * scale.astype(query.dtype), 1.0
+    elif scale is not None and (isinstance(scale, str) or not hasattr(scale, "__float__")):
+        fail(ConfigError, "scaled_dot_product_attention", f"scale must be a number or None, not {scale!r}")
     return attend(query, key, value, mask, dropout_p, is_causal, scale)[0]
 
 
@@ -276,7 +283,9 @@ def _common_lead(name: str, tensors: tuple[Tensor, ...], operands: tuple[Tensor,
         found = sorted(set(extents) - {1})
         if len(found) > 1:
             text = " and ".join(map(str, found))
-            fail(ShapeError, name, f"leading axis {axis - rank - 2} has {text} elements", operands)
+            heads = axis == rank - 1 and found[0] > 0 and extents[0] == found[-1] and not found[-1] % found[0]
+            fail(ShapeError, name, f"leading axis {axis - rank - 2} has {text} elements", operands,
+                 "enable_gqa=True lets several heads of query share one of key and value" if heads else "")  # fmt: skip
         lead.append(found[0] if found else 1)
     return tuple(lead)
 

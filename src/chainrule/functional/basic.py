@@ -10,7 +10,7 @@ from ..dtypes import int64
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..functions.products import matmul
 from ..tensor import Tensor
-from ._common import fail
+from ._common import check_floating, check_tensor, fail
 from ._labels import check_labels, class_mask
 
 
@@ -32,10 +32,15 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         >>> cr.functional.linear(x, w, b).tolist()
         [11.5]
     """
+    for value, argument in ((input, "input"), (weight, "weight")):
+        check_tensor("linear", value, argument)
     if input.dtype is not weight.dtype:
         fail(DTypeError, "linear", f"input is {input.dtype.name}, weight is {weight.dtype.name}", (input, weight),
              f"convert the input with .astype(chainrule.{weight.dtype.name}), "
              f"or the module with .to(chainrule.{input.dtype.name})")  # fmt: skip
+    if not 1 <= len(weight.shape) <= 2:
+        fail(ShapeError, "linear", f"weight has {len(weight.shape)} axes, it needs 2", (input, weight),
+             "the weight is stored as (out_features, in_features)")  # fmt: skip
     if not input.shape or input.shape[-1] != weight.shape[-1]:
         features = input.shape[-1] if input.shape else 0
         help = "the weight is stored as (out_features, in_features)"
@@ -43,14 +48,24 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             help += ", so this one looks transposed"
         fail(ShapeError, "linear", f"input has {features} features (last axis), weight takes {weight.shape[-1]}",
              (input, weight), help)  # fmt: skip
+    if bias is not None:
+        check_tensor("linear", bias, "bias")
+        if bias.dtype is not input.dtype:
+            fail(DTypeError, "linear", f"input is {input.dtype.name}, bias is {bias.dtype.name}", (input, bias),
+                 f"convert the bias with .astype(chainrule.{input.dtype.name})")  # fmt: skip
+        if len(weight.shape) == 2 and bias.shape and bias.shape[-1] not in (1, weight.shape[0]):
+            fail(ShapeError, "linear", f"bias has shape {tuple(bias.shape)}, the output has {weight.shape[0]} features",
+                 (input, weight, bias))  # fmt: skip
     output = matmul(input, weight.T if len(weight.shape) == 2 else weight)
     return output if bias is None else output + bias
 
 
-def check_probability(name: str, p: Any) -> None:
-    """ConfigError unless the number `p` lies in [0, 1]."""
-    if isinstance(p, (int, float)) and not 0.0 <= p <= 1.0:
-        fail(ConfigError, name, f"p must lie between 0 and 1, not {p}")
+def check_probability(name: str, p: Any, argument: str = "p") -> None:
+    """ConfigError unless `p` is a tensor, or a number in [0, 1]."""
+    if isinstance(p, Tensor):
+        return
+    if isinstance(p, str) or not hasattr(p, "__float__") or not 0.0 <= p <= 1.0:
+        fail(ConfigError, name, f"{argument} must lie between 0 and 1, not {p!r}")
 
 
 def dropout(input: Tensor, p: Any = 0.5, training: bool = True, generator: Any = None) -> Tensor:
@@ -78,8 +93,7 @@ def dropout(input: Tensor, p: Any = 0.5, training: bool = True, generator: Any =
     check_probability("dropout", p)
     if not training or (isinstance(p, (int, float)) and p == 0):
         return input
-    if input.dtype.kind != "f":
-        fail(DTypeError, "dropout", f"input must be floating, not {input.dtype.name}", (input,))
+    check_floating("dropout", input)
     uniform = random.uniform(shape=input.shape, dtype=input.dtype, generator=generator)
     # The floor keeps the scale finite for p = 1, where every element is dropped: 0 * inf would give NaN derivatives.
     if isinstance(p, Tensor):
@@ -107,11 +121,13 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         >>> cr.functional.one_hot(cr.asarray([0, 2]), 3).tolist()
         [[1, 0, 0], [0, 0, 1]]
     """
+    check_tensor("one_hot", input)
     if input.dtype.kind not in "iu":
         fail(DTypeError, "one_hot", f"indices must be integer, not {input.dtype.name}", (input,))
     if num_classes == -1:
         num_classes = int(fn.max(input)) + 1 if input.size else 0
-    if num_classes < 1:
-        fail(ConfigError, "one_hot", f"num_classes must be at least 1 (or -1 to infer it), not {num_classes}")
+    if not hasattr(num_classes, "__index__") or num_classes < 1:
+        problem = f"num_classes must be a whole number, at least 1 (or -1 to infer it), not {num_classes}"
+        fail(ConfigError, "one_hot", problem)
     labels, _ = check_labels("one_hot", input, num_classes, None)
     return class_mask(labels, num_classes, len(input.shape)).astype(int64)

@@ -46,7 +46,7 @@ def _convolve(
     name: str, count: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
     dilation: Any, groups: int,
 ) -> Tensor:  # fmt: skip
-    check_kernel(name, input, weight, bias, count, weight.shape[0] if weight.shape else 0, groups)
+    check_kernel(name, input, weight, bias, count, lambda: weight.shape[0], groups)
     stride, dilation = per_axis(name, stride, count, "stride", 1), per_axis(name, dilation, count, "dilation", 1)
     low, high = paddings(name, padding, tuple(weight.shape[2:]), stride, dilation)
     input, added = with_batch(name, input, count)
@@ -131,18 +131,23 @@ def conv3d(
     return _convolve("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _transposed(
-    name: str, count: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
-    output_padding: Any, groups: int, dilation: Any,
-) -> Tensor:  # fmt: skip
-    check_kernel(name, input, weight, bias, count, weight.shape[1] * groups if len(weight.shape) > 1 else 0, groups)
-    stride, dilation = per_axis(name, stride, count, "stride", 1), per_axis(name, dilation, count, "dilation", 1)
-    padding = per_axis(name, padding, count, "padding", 0)
-    more = per_axis(name, output_padding, count, "output_padding", 0)
+def check_output_padding(name: str, more: Shape, stride: Shape, dilation: Shape) -> None:
+    """ConfigError unless each number is below the stride or the dilation of its axis."""
     for extra, step, gap in zip(more, stride, dilation):
         if extra >= max(step, gap):
             problem = f"output_padding {more} must be smaller than stride {stride} or dilation {dilation}"
             fail(ConfigError, name, f"{problem}")
+
+
+def _transposed(
+    name: str, count: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
+    output_padding: Any, groups: int, dilation: Any,
+) -> Tensor:  # fmt: skip
+    check_kernel(name, input, weight, bias, count, lambda: weight.shape[1] * groups, groups)
+    stride, dilation = per_axis(name, stride, count, "stride", 1), per_axis(name, dilation, count, "dilation", 1)
+    padding = per_axis(name, padding, count, "padding", 0)
+    more = per_axis(name, output_padding, count, "output_padding", 0)
+    check_output_padding(name, more, stride, dilation)
     input, added = with_batch(name, input, count)
     if input.shape[1] % groups:
         fail(ShapeError, name, f"{input.shape[1]} input channels do not divide into {groups} groups", (input, weight))

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from .. import functions as fn
 from ..errors import ConfigError, ShapeError
 from ..tensor import Tensor
-from ._common import axis_of, check_floating, fail
+from ._common import axis_of, check_floating, check_tensor, fail
 from .normalisation import check_channels, in_working_dtype, working_dtype
 
 
 def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int], **vectors: Tensor | None) -> tuple:
     """The numbers of the last axes, which have `normalized_shape`, and the checked `vectors`, which have it too."""
     check_floating(name, input)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    one = hasattr(normalized_shape, "__index__") or not hasattr(normalized_shape, "__iter__")
+    shape = (normalized_shape,) if one else tuple(normalized_shape)  # type: ignore[arg-type]
     rank = len(input.shape)
     if not shape or tuple(input.shape[max(rank - len(shape), 0) :]) != shape:
         fail(ShapeError, name, f"input has shape {tuple(input.shape)}, its last axes should be {shape}", (input,),
@@ -23,6 +24,7 @@ def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int], 
     converted: list[Tensor | None] = []
     for what, value in vectors.items():
         if value is not None:
+            check_tensor(name, value, what)
             if tuple(value.shape) != shape:
                 fail(ShapeError, name, f"{what} has shape {tuple(value.shape)}, normalized_shape is {shape}",
                      (input, value))  # fmt: skip
@@ -135,8 +137,8 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     """
     name = "local_response_norm"
     check_channels(name, input, 3)
-    if size < 1:
-        fail(ConfigError, name, f"size must be at least 1, not {size}")
+    if not hasattr(size, "__index__") or size < 1:
+        fail(ConfigError, name, f"size must be a whole number, at least 1, not {size!r}")
     x = input.astype(working_dtype(input))
     channels, rest = x.shape[1], ((0, 0),) * (len(x.shape) - 2)
     padded = fn.pad(fn.square(x), ((0, 0), (size // 2, (size - 1) // 2), *rest))

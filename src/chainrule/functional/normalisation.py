@@ -14,7 +14,7 @@ from .. import functions as fn
 from ..dtypes import DType, float32
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..tensor import Tensor
-from ._common import check_floating, fail, write_state
+from ._common import check_floating, check_tensor, fail, write_state
 
 Scalar = float | Tensor
 
@@ -28,6 +28,7 @@ def _vector(name: str, what: str, value: Tensor | None, size: int, input: Tensor
     """`value`, one number a channel, checked and in the dtype of the statistics."""
     if value is None:
         return None
+    check_tensor(name, value, what)
     if tuple(value.shape) != (size,):
         fail(ShapeError, name, f"{what} has shape {tuple(value.shape)}, input has {size} channels (axis 1)",
              (input, value))  # fmt: skip
@@ -260,6 +261,8 @@ def group_norm(
     name = "group_norm"
     check_channels(name, input)
     channels = input.shape[1]
+    if not hasattr(num_groups, "__index__"):
+        fail(ConfigError, name, f"num_groups must be a whole number, not {num_groups!r}")
     if num_groups < 1 or channels % num_groups:
         fail(ShapeError, name, f"{channels} channels (axis 1) do not divide into {num_groups} groups", (input,),
              "num_groups has to divide the number of channels")  # fmt: skip

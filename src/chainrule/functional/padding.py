@@ -8,7 +8,7 @@ from typing import Any
 from .. import functions as fn
 from ..errors import ConfigError, ShapeError
 from ..tensor import Tensor
-from ._common import fail
+from ._common import check_tensor, fail
 
 MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -63,12 +63,17 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     """
     if mode not in MODES:
         fail(ConfigError, "pad", f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
-    widths = tuple(pad)
+    widths: tuple[Any, ...] = tuple(pad) if hasattr(pad, "__iter__") else (pad,)
     if len(widths) % 2 or not all(hasattr(w, "__index__") for w in widths):
         fail(ConfigError, "pad", f"pad must be pairs of whole numbers (before, after), not {pad!r}")
+    check_tensor("pad", input)
     rank, count = len(input.shape), len(widths) // 2
     if count > rank:
         fail(ShapeError, "pad", f"{count} pairs are given for {rank} axes", (input,))
+    for i in range(count):
+        axis, cut = rank - 1 - i, -min(widths[2 * i], 0) - min(widths[2 * i + 1], 0)
+        if cut > input.shape[axis]:
+            fail(ShapeError, "pad", f"axis {axis} has {input.shape[axis]} elements, {cut} are cut off", (input,))
     if mode == "constant":
         pairs = [(0, 0)] * (rank - count) + [(widths[2 * i], widths[2 * i + 1]) for i in reversed(range(count))]
         return fn.pad(input, pairs, 0 if value is None else value)
@@ -77,10 +82,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: Any = 
     for i in range(count):
         axis, low, high = rank - 1 - i, widths[2 * i], widths[2 * i + 1]
         if low < 0 or high < 0:
-            extent = input.shape[axis]
-            if max(-low, 0) + max(-high, 0) > extent:
-                fail(ShapeError, "pad", f"axis {axis} has {extent} elements, fewer than are cut off", (input,))
-            input = _part(input, axis, max(-low, 0), extent - max(-high, 0))
+            input = _part(input, axis, max(-low, 0), input.shape[axis] - max(-high, 0))
         if low > 0 or high > 0:
             input = _padded(input, axis, max(low, 0), max(high, 0), mode)
     return input

@@ -10,8 +10,23 @@ from ..dtypes import bool_, int64
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..functions import sliding
 from ..tensor import Tensor
-from ._common import check_floating, fail
+from ._common import check_floating, check_tensor, fail
 from ._sliding import Shape, per_axis, with_batch, without_batch
+
+
+def check_windows(
+    name: str, count: int, kernel_size: Any, stride: Any, padding: Any, dilation: Any
+) -> tuple[Shape, Shape, Shape, Shape]:
+    """Sizes, strides, paddings and dilations of windows, a number for each axis; ConfigError for what is none."""
+    size = per_axis(name, kernel_size, count, "kernel_size", 1)
+    none = stride is None or (isinstance(stride, (tuple, list)) and not stride)
+    steps = size if none else per_axis(name, stride, count, "stride", 1)
+    low = per_axis(name, padding, count, "padding", 0)
+    gaps = per_axis(name, dilation, count, "dilation", 1)
+    for k, p, d in zip(size, low, gaps):
+        if 2 * p > (k - 1) * d + 1:
+            fail(ConfigError, name, f"padding {p} is more than half of the window, which spans {(k - 1) * d + 1}")
+    return size, steps, low, gaps
 
 
 class _Grid:
@@ -25,17 +40,12 @@ class _Grid:
         ceil_mode: bool,
     ):  # fmt: skip
         self.count = count
-        self.size = per_axis(name, kernel_size, count, "kernel_size", 1)
-        none = stride is None or (isinstance(stride, (tuple, list)) and not stride)
-        self.stride = self.size if none else per_axis(name, stride, count, "stride", 1)
-        self.low = per_axis(name, padding, count, "padding", 0)
-        self.dilation = per_axis(name, dilation, count, "dilation", 1)
+        settings = check_windows(name, count, kernel_size, stride, padding, dilation)
+        self.size, self.stride, self.low, self.dilation = settings
         self.extents = tuple(input.shape[2:])
         out, high = [], []
         for axis, (n, k, s, p, d) in enumerate(zip(self.extents, self.size, self.stride, self.low, self.dilation)):
             span = (k - 1) * d + 1
-            if 2 * p > span:
-                fail(ConfigError, name, f"padding {p} is more than half of the window, which spans {span}")
             if n + 2 * p < span and not (ceil_mode and n + 2 * p > span - s and n):
                 fail(ShapeError, name, f"the window spans {span} elements along spatial axis {axis}, the padded input"
                      f" has {n + 2 * p}", (input,), "give more padding, or a smaller window")  # fmt: skip
@@ -79,6 +89,7 @@ def _lowest(input: Tensor) -> float | int:
 
 
 def _check_numeric(name: str, input: Tensor) -> None:
+    check_tensor(name, input)
     if input.dtype is bool_:
         fail(DTypeError, name, "input must be numbers, not bool", (input,), "convert it with .astype(...)")
 
@@ -246,12 +257,17 @@ def avg_pool3d(
     )
 
 
+def check_norm_type(name: str, norm_type: Any) -> None:
+    """ConfigError unless `norm_type` is a positive number."""
+    if not isinstance(norm_type, (int, float)) or norm_type <= 0:
+        fail(ConfigError, name, f"norm_type must be a positive number, not {norm_type!r}")
+
+
 def _lp_pool(
     name: str, count: int, input: Tensor, norm_type: Any, kernel_size: Any, stride: Any, ceil_mode: bool
 ) -> Tensor:  # fmt: skip
     check_floating(name, input)
-    if not isinstance(norm_type, (int, float)) or norm_type <= 0:
-        fail(ConfigError, name, f"norm_type must be a positive number, not {norm_type!r}")
+    check_norm_type(name, norm_type)
     input, added = with_batch(name, input, count)
     grid = _Grid(name, input, count, kernel_size, stride, 0, 1, ceil_mode)
     seen, axes = grid.spread(input**norm_type, 0)
@@ -261,7 +277,13 @@ def _lp_pool(
 
 
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
-    """The norm of each window along one axis: as `lp_pool2d`, of (N, C, L) or (C, L)."""
+    """The norm of each window along one axis: as `lp_pool2d`, of (N, C, L) or (C, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.functional.lp_pool1d(cr.asarray([[3.0, 4.0, 0.0, 1.0]]), 2, 2).tolist()
+        [[5.0, 1.0]]
+    """
     return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode)
 
 

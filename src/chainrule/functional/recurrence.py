@@ -11,8 +11,10 @@ from typing import Any
 
 from .. import functions as fn
 from ..control.looping import scan
+from ..dtypes import int64, uint64
 from ..errors import DTypeError, ShapeError
 from ..functions.products import matmul
+from ..ops.base import emit
 from ..tensor import Tensor, node_of
 from ._common import as_tensor, fail
 from .activations import relu, sigmoid, tanh
@@ -158,6 +160,12 @@ def rnn_layer(
         lengths: (batch,), integer: how many steps of each sequence count. The state does not move beyond them, and
             the result is 0 there.
         reverse: from the last step to the first.
+    Example:
+        >>> import chainrule as cr
+        >>> x, h = cr.zeros((5, 2, 4)), cr.zeros((2, 3))
+        >>> outputs, last = cr.functional.rnn_layer(x, h, cr.ones((3, 4)), cr.ones((3, 3)))
+        >>> outputs.shape, last.shape
+        ((5, 2, 3), (2, 3))
     """
     _check_sequence("rnn_layer", input, hidden, weight_ih, weight_hh, 1)
     projected = _project(input, weight_ih, _sum(bias_ih, bias_hh))
@@ -187,6 +195,12 @@ def lstm_layer(
     Args:
         weight_hr: (proj_size, hidden_size) makes ``h_t = W_hr (gate(o) act(c_t))``; then h, and the columns of
             `weight_hh`, are `proj_size` wide, c is `hidden_size` wide.
+    Example:
+        >>> import chainrule as cr
+        >>> x, h = cr.zeros((5, 2, 4)), cr.zeros((2, 3))
+        >>> outputs, (last, cell) = cr.functional.lstm_layer(x, (h, h), cr.ones((12, 4)), cr.ones((12, 3)))
+        >>> outputs.shape, last.shape
+        ((5, 2, 3), (2, 3))
     """
     hidden_size = weight_hh.shape[-1] if weight_hr is None else weight_hr.shape[-1]
     _check_sequence("lstm_layer", input, state[0], weight_ih, weight_hh, 4, hidden_size)
@@ -212,7 +226,14 @@ def gru_layer(
     lengths: Tensor | None = None,
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """`gru_cell` over a sequence (length, batch, input_size): (hidden states, the last). See `rnn_layer`."""
+    """`gru_cell` over a sequence (length, batch, input_size): (hidden states, the last). See `rnn_layer`.
+    Example:
+        >>> import chainrule as cr
+        >>> x, h = cr.zeros((5, 2, 4)), cr.zeros((2, 3))
+        >>> outputs, last = cr.functional.gru_layer(x, h, cr.ones((9, 4)), cr.ones((9, 3)))
+        >>> outputs.shape, last.shape
+        ((5, 2, 3), (2, 3))
+    """
     _check_sequence("gru_layer", input, hidden, weight_ih, weight_hh, 3)
     projected = _project(input, weight_ih, bias_ih)
 
@@ -321,11 +342,15 @@ def _check(
 
 
 def _checked_lengths(name: str, lengths: Any, steps: int, batch: int) -> Tensor:
-    """`lengths` as integers; of those that are present, each has to lie between 1 and `steps`."""
+    """`lengths` as integers from 1 to `steps`: those that are present are checked now, others when they are used."""
     lengths = as_tensor(lengths, name, "lengths")
     if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
         fail(ShapeError, name, f"lengths must be integers of shape ({batch},), one for each sequence", (lengths,))
     values = node_of(lengths).value
+    if values is None:  # as unsigned numbers the last steps of empty sequences are huge, and do not count from the end
+        what = "the last step of a sequence, an axis"
+        last = emit("check_index", node_of((lengths.astype(int64) - 1).astype(uint64)), attributes=(steps, what))
+        return Tensor(last).astype(int64) + 1
     if values is not None and values.size and not 1 <= int(values.min()) <= int(values.max()) <= steps:
         place = int(((values < 1) | (values > steps)).argmax())
         problem = f"sequence {place} has length {int(values[place])}, the input has {steps} steps (axis 0)"

@@ -11,8 +11,8 @@ from .. import functions as fn
 from ..errors import ConfigError, ShapeError
 from ..functions import sliding
 from ..tensor import Tensor
-from ._common import check_floating, fail
-from ._sliding import Shape, per_axis, without_batch
+from ._common import check_floating, check_tensor, fail
+from ._sliding import Shape, each_of, per_axis, without_batch
 from .adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
@@ -23,14 +23,22 @@ MODES = ("nearest", "nearest-exact", "area", *SMOOTH)
 CUBIC_SLOPE = -0.75
 
 
+def check_modes(name: str, size: Any, scale_factor: Any, mode: Any, align_corners: Any) -> None:
+    """ConfigError for settings that do not go together, whatever the input."""
+    if mode not in MODES:
+        fail(ConfigError, name, f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+    if align_corners is not None and mode not in SMOOTH:
+        fail(ConfigError, name, f"align_corners belongs to the linear modes and 'bicubic', not to {mode!r}")
+    if (size is None) == (scale_factor is None):
+        fail(ConfigError, name, "exactly one of size and scale_factor must be given")
+
+
 def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Shape, list[float | None]]:
     """The output's extents, and the scale factors that are given."""
     spatial = input.shape[2:]
     count = len(spatial)
-    if (size is None) == (scale_factor is None):
-        fail(ConfigError, name, "exactly one of size and scale_factor must be given")
     given = size if size is not None else scale_factor
-    values = tuple(given) if isinstance(given, (tuple, list)) else (given,) * count
+    values = each_of(given, count)
     if len(values) != count:
         word = "size" if size is not None else "scale_factor"
         fail(ConfigError, name, f"{word} {given!r} has {len(values)} numbers for {count} spatial axes")
@@ -38,7 +46,7 @@ def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Sh
         if not all(hasattr(v, "__index__") and v >= 1 for v in values):
             fail(ConfigError, name, f"size must be whole numbers, at least 1, not {size!r}")
         return tuple(v.__index__() for v in values), [None] * count
-    factors = [float(v) for v in values]
+    factors = [float(v) if hasattr(v, "__float__") else 0.0 for v in values]
     if not all(0 < f < math.inf for f in factors):
         fail(ConfigError, name, f"scale_factor must be positive, not {scale_factor!r}")
     out = tuple(math.floor(n * f) for n, f in zip(spatial, factors))
@@ -103,6 +111,34 @@ def _cubic(x: Tensor, axis: int, out: int, factor: float | None, align_corners: 
     return total
 
 
+def _antialiased(x: Tensor, axis: int, out: int, factor: float | None, align_corners: bool, cubic: bool) -> Tensor:
+    """The elements around each place, weighed by a kernel that is as wide as what an element of the result covers."""
+    extent = x.shape[axis]
+    number: Any = np.float64 if x.dtype.name == "float64" else np.float32
+    if align_corners:
+        scale = number(extent - 1) / number(out - 1) if out > 1 else number(0)
+    else:
+        scale = number(1.0 / factor) if factor else number(extent) / number(out)
+    wide = max(scale, number(1))
+    centre = scale * (np.arange(out).astype(number) + number(0.5))
+    reach = number(2 if cubic else 1) * wide
+    first = np.maximum(centre - reach + number(0.5), 0).astype(np.int64)
+    last = np.minimum((centre + reach + number(0.5)).astype(np.int64), extent)
+    places = first[:, None] + np.arange(int((last - first).max()))
+    d = np.abs((places - centre[:, None] + number(0.5)) / wide)
+    if cubic:
+        a = number(-0.5)
+        near, far = ((a + 2) * d - (a + 3)) * d * d + 1, ((d - 5) * d + 8) * d * a - 4 * a
+        weights = np.where(d < 1, near, np.where(d < 2, far, 0))
+    else:
+        weights = np.maximum(1 - d, 0)
+    weights = np.where(places < last[:, None], weights, 0)
+    weights = (weights / weights.sum(1, keepdims=True)).astype(number)
+    shape = weights.shape + (1,) * (len(x.shape) - axis - 1)
+    seen = fn.take(x, fn.asarray(np.minimum(places, extent - 1)), axis=axis)
+    return fn.sum(seen * fn.reshape(fn.asarray(weights).astype(x.dtype), shape), axis=axis + 1)
+
+
 def interpolate(
     input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
     align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False,
@@ -123,7 +159,8 @@ def interpolate(
         align_corners: whether the centres of the first and last elements stay in place; for the linear modes and
             "bicubic".
         recompute_scale_factor: whether n / m follows from the extents although a factor is given.
-        antialias: not there yet.
+        antialias: whether an element takes in all elements that it covers, where images become smaller: the kernel is
+            stretched by n / m. For "bilinear" and "bicubic", whose a is then -1/2, as in PyTorch.
     Returns:
         (N, C, *size).
     Raises:
@@ -151,15 +188,12 @@ def interpolate(
     count = len(input.shape) - 2
     if not 1 <= count <= 3:
         fail(ShapeError, name, f"input has {count + 2} axes, not 3 to 5 (N, C, ...)", (input,))
-    if mode not in MODES:
-        fail(ConfigError, name, f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}")
+    check_modes(name, size, scale_factor, mode, align_corners)
     if SMOOTH.get(mode, count) != count:
         right = next(m for m, axes in LINEAR.items() if axes == count)
         fail(ConfigError, name, f"mode {mode!r} is for {SMOOTH[mode]} spatial axes, input has {count}: use {right!r}")
-    if align_corners is not None and mode not in SMOOTH:
-        fail(ConfigError, name, f"align_corners belongs to the linear modes and 'bicubic', not to {mode!r}")
-    if antialias:
-        fail(ConfigError, name, "antialias is not supported; use mode='area' to make images smaller")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        fail(ConfigError, name, f"antialias belongs to 'bilinear' and 'bicubic', not to {mode!r}")
     if min(input.shape[2:]) < 1:
         fail(ShapeError, name, f"input has no elements: extents {tuple(input.shape[2:])}", (input,))
     out, factors = _targets(name, input, size, scale_factor)
@@ -168,7 +202,9 @@ def interpolate(
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[count - 1](input, out)
     for axis, (extent, factor) in enumerate(zip(out, factors), 2):
-        if mode == "bicubic":
+        if antialias:
+            input = _antialiased(input, axis, extent, factor, bool(align_corners), mode == "bicubic")
+        elif mode == "bicubic":
             input = _cubic(input, axis, extent, factor, bool(align_corners))
         elif mode in LINEAR:
             input = _linear(input, axis, extent, factor, bool(align_corners))
@@ -177,7 +213,8 @@ def interpolate(
     return input
 
 
-def _factor(name: str, factor: Any) -> int:
+def check_factor(name: str, factor: Any) -> int:
+    """`factor` as an int; ConfigError unless it is a positive whole number."""
     if not hasattr(factor, "__index__") or factor < 1:
         fail(ConfigError, name, f"the factor must be a positive whole number, not {factor!r}")
     return factor.__index__()
@@ -201,7 +238,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
         Shi et al., Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
         network, CVPR 2016.
     """
-    name, r = "pixel_shuffle", _factor("pixel_shuffle", upscale_factor)
+    name, r = "pixel_shuffle", check_factor("pixel_shuffle", upscale_factor)
+    check_tensor(name, input)
     if len(input.shape) < 3:
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not at least 3 (..., C, H, W)", (input,))
     *batch, channels, height, width = input.shape
@@ -223,7 +261,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
         >>> cr.functional.pixel_unshuffle(cr.arange(4.0).reshape(1, 2, 2), 2).reshape(4).tolist()
         [0.0, 1.0, 2.0, 3.0]
     """
-    name, r = "pixel_unshuffle", _factor("pixel_unshuffle", downscale_factor)
+    name, r = "pixel_unshuffle", check_factor("pixel_unshuffle", downscale_factor)
+    check_tensor(name, input)
     if len(input.shape) < 3:
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not at least 3 (..., C, H, W)", (input,))
     *batch, channels, height, width = input.shape
@@ -251,6 +290,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         [[0.0, 1.0], [1.0, 2.0], [3.0, 4.0], [4.0, 5.0]]
     """
     name = "unfold"
+    check_tensor(name, input)
     if len(input.shape) not in (3, 4):
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not 4 (N, C, H, W) or 3 (C, H, W)", (input,))
     added = len(input.shape) == 3
@@ -286,6 +326,7 @@ def fold(
         [[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]]
     """
     name = "fold"
+    check_tensor(name, input)
     if len(input.shape) not in (2, 3):
         fail(ShapeError, name, f"input has {len(input.shape)} axes, not 3 (N, C K, L) or 2 (C K, L)", (input,))
     added = len(input.shape) == 2

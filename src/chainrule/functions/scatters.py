@@ -18,7 +18,7 @@ from ..tensor import Tensor, evaluate_node, placeholder_below
 from .data_types import finfo, iinfo
 from .elementwise import where
 from .scattering import add_rows, along, extreme_rows, row_products, set_rows, touched_rows
-from .searching import first_true, take
+from .searching import check_range, first_true, take
 
 
 def _index(name: str, index: Any) -> Node:
@@ -28,8 +28,10 @@ def _index(name: str, index: Any) -> Node:
     return cast(node, int64)
 
 
-def _from_front(index: Node, extent: int, axis: int) -> Node:
+def _from_front(name: str, node: Node, index: Node, axis: int) -> Node:
     """`index`, checked, with negative numbers counted from the end."""
+    extent = node.shape[axis]
+    check_range(name, node, index, axis)
     index = emit("check_index", index, attributes=(extent, f"axis {axis}"))
     negative = emit("lt", index, full(0, index.shape, int64))
     return emit("where", negative, emit("add", index, full(extent, index.shape, int64)), index)
@@ -62,7 +64,7 @@ def _rows(
             updates = broadcast(reshape(updates, ()), expected)
     order = (axis, *(a for a in range(len(node.shape)) if a != axis))
     back = tuple(order.index(a) for a in range(len(order)))
-    places = _from_front(places, node.shape[axis], axis)
+    places = _from_front(name, node, places, axis)
     return Tensor(permute(operation(permute(node, order), places, permute(updates, order)), back))
 
 
@@ -178,17 +180,21 @@ def _along(name: str, x: Any, dim: int, index: Any, source: Any) -> tuple[Node, 
     else:
         updates = to_node(source, name)
         if updates.dtype is not node.dtype:
-            problem = "the source has another dtype"
-            reject(name, problem, (node, places, updates), "convert with .astype(...)", DTypeError)
+            problem = f"x is {node.dtype.name}, src is {updates.dtype.name}"
+            help = f"convert it with src.astype(chainrule.{node.dtype.name})"
+            reject(name, problem, (node, places, updates), help, DTypeError)
     rank = len(node.shape)
     if len(places.shape) != rank or len(updates.shape) != rank:
-        reject(name, "the operands have different numbers of axes", (node, places, updates))
+        problem = f"x has {rank} axes, the index {len(places.shape)} and src {len(updates.shape)}"
+        reject(name, problem, (node, places, updates))
     for a in range(rank):
-        if places.shape[a] > updates.shape[a] or (a != axis and places.shape[a] > node.shape[a]):
-            reject(name, f"the index is larger than an operand along axis {a}", (node, places, updates))
+        for what, other in (("src", updates), ("x", node)):
+            if places.shape[a] > other.shape[a] and (what == "src" or a != axis):
+                problem = f"the index has {places.shape[a]} elements along axis {a}, {what} has {other.shape[a]}"
+                reject(name, problem, (node, places, updates))
     if updates.shape != places.shape:
         updates = emit("slice", updates, attributes=((0,) * rank, places.shape, (1,) * rank))
-    places = along(_from_front(places, node.shape[axis], axis), axis, node.shape)
+    places = along(_from_front(name, node, places, axis), axis, node.shape)
     return node, places, reshape(updates, places.shape)
 
 
@@ -231,7 +237,7 @@ def put_along_axis(x: Any, indices: Any, values: Any, /, axis: int | None) -> Te
         return _placed(node, to_node(flat))
     axis = normal_axis("put_along_axis", axis, len(node.shape), node)
     if len(places.shape) != len(node.shape):
-        reject("put_along_axis", "the operands have different numbers of axes", (node, places))
+        reject("put_along_axis", f"x has {len(node.shape)} axes, the index {len(places.shape)}", (node, places))
     shape = tuple(places.shape[a] if a == axis else e for a, e in enumerate(node.shape))
     for a, (m, n) in enumerate(zip(places.shape, shape)):
         if m not in (1, n):
@@ -298,7 +304,8 @@ def _segment(name: str, start: Callable[[Node], Any], operation: Callable[[Node,
     ) -> Tensor:
         node, ids = to_node(data, name), _index(name, segment_ids)
         if node.shape[: len(ids.shape)] != ids.shape or not ids.shape:
-            reject(name, "each slice of the data needs the number of its segment", (node, ids))
+            problem = f"segment_ids {ids.shape} are not one for each slice of data {node.shape}"
+            reject(name, problem, (node, ids))
         if num_segments is None:
             if ids.value is None and placeholder_below(ids) is not None:
                 problem = "the number of segments depends on values, and the segments are a placeholder"

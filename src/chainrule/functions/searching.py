@@ -9,9 +9,10 @@ import numpy as np
 
 from ..conversion import to_node
 from ..dtypes import DType, bool_, int64
-from ..errors import ConfigError, DTypeError, PlaceholderError
+from ..errors import ConfigError, DTypeError, IndexOutOfRangeError, PlaceholderError
 from ..graph.node import Node
 from ..ops.base import emit, message
+from ..ops.elementwise import CHECKED_WHEN_RECORDED
 from ..recording import cast, constant, full, normal_axis, promoted, reject, reshape, size_of
 from ..tensor import Tensor, evaluate_node, placeholder_below
 
@@ -21,6 +22,22 @@ def _indices(name: str, x: Any) -> Node:
     if node.dtype.kind not in "iu":
         reject(name, "indices are integers", (node,), "convert with .astype(chainrule.int64)", DTypeError)
     return cast(node, int64)
+
+
+def check_range(name: str, node: Node, indices: Node, axis: int) -> None:
+    """IndexOutOfRangeError under the user's name for indices that are present; others are checked when used."""
+    value, extent = indices.value, node.shape[axis]
+    if value is None or not 0 < value.size <= CHECKED_WHEN_RECORDED:
+        return
+    outside = value[(value < -extent) | (value >= extent)]
+    if outside.size:
+        problem = f"index {int(outside[0])} is out of range for axis {axis} of size {extent}"
+        reject(name, problem, (node, indices), f"indices run from 0 to {extent - 1}", IndexOutOfRangeError)
+
+
+def _same_rank(name: str, node: Node, indices: Node) -> None:
+    if len(node.shape) != len(indices.shape):
+        reject(name, f"x has {len(node.shape)} axes, the index {len(indices.shape)}", (node, indices))
 
 
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
@@ -41,14 +58,14 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
     """One element of `x` for each of `indices`, along `axis`; beside it the shapes agree or broadcast."""
     node, index = to_node(x, "take_along_axis"), _indices("take_along_axis", indices)
     rank = len(node.shape)
-    if len(index.shape) != rank:
-        reject("take_along_axis", "the operands have different numbers of axes", (node, index))
+    _same_rank("take_along_axis", node, index)
     axis = normal_axis("take_along_axis", axis, rank, node)
     shape = []
     for a, (m, n) in enumerate(zip(node.shape, index.shape)):
         if a != axis and m != n and 1 not in (m, n):
             reject("take_along_axis", f"axis {a} has {m} and {n} elements", (node, index))
         shape.append(n if m == 1 else m)
+    check_range("take_along_axis", node, index, axis)
     node = _spread(node, tuple(node.shape[a] if a == axis else e for a, e in enumerate(shape)))
     index = _spread(index, tuple(index.shape[a] if a == axis else e for a, e in enumerate(shape)))
     return Tensor(emit("take_along", node, index, attributes=(axis,)))
@@ -62,11 +79,12 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     """PyTorch's gather: one element of `x` along `dim` for each of `index`, whose other extents may be smaller."""
     node, places = to_node(x, "gather"), _indices("gather", index)
     axis = normal_axis("gather", dim, len(node.shape), node)
-    if len(node.shape) != len(places.shape):
-        reject("gather", "the operands have different numbers of axes", (node, places))
+    _same_rank("gather", node, places)
+    check_range("gather", node, places, axis)
     stops = tuple(m if a == axis else n for a, (m, n) in enumerate(zip(node.shape, places.shape)))
-    if any(s > m for s, m in zip(stops, node.shape)):
-        reject("gather", "the index is larger than the operand beside its axis", (node, places))
+    for a, (n, m) in enumerate(zip(stops, node.shape)):
+        if n > m:
+            reject("gather", f"the index has {n} elements along axis {a}, x has {m}", (node, places))
     if stops != node.shape:
         node = emit("slice", node, attributes=((0,) * len(stops), stops, (1,) * len(stops)))
     return Tensor(emit("take_along", node, places, attributes=(axis,)))

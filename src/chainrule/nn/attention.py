@@ -8,7 +8,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, bool_, default_float
 from ..errors import DTypeError, ShapeError
-from ..functional._common import fail
+from ..functional._common import check_tensor, fail
 from ..functional.attention import attend
 from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
@@ -76,7 +76,10 @@ class MultiheadAttention(Module):
         generator: Any = None,
     ):
         super().__init__()
-        for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads)):
+        sizes: dict[str, Any] = {"embed_dim": embed_dim, "num_heads": num_heads, "kdim": kdim, "vdim": vdim}
+        for name, value in sizes.items():
+            if name in ("kdim", "vdim") and value is None:
+                continue
             if not hasattr(value, "__index__") or value < 1:
                 raise misuse(f"MultiheadAttention: {name} must be a positive whole number, not {value!r}")
         if embed_dim % num_heads:
@@ -110,7 +113,7 @@ class MultiheadAttention(Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "dropout":
-            F.check_probability("MultiheadAttention", value)
+            F.check_probability("MultiheadAttention", value, "dropout")
         super().__setattr__(name, value)
 
     def reset_parameters(self, generator: Any = None) -> None:
@@ -158,8 +161,8 @@ class MultiheadAttention(Module):
         Numerics:
             A query whose keys are all left out gets weights of 0 (PyTorch gives NaN here if the weights are needed).
         """
-        single = query.ndim == 2
         batch = self._check_operands(query, key, value)
+        single = query.ndim == 2
         q, k, v = self._projected(query, key, value)
         if not self.batch_first and not single:
             q, k, v = (x.swapaxes(0, 1) for x in (q, k, v))
@@ -190,6 +193,8 @@ class MultiheadAttention(Module):
     def _check_operands(self, query: Tensor, key: Tensor, value: Tensor) -> int:
         """Raise unless ranks, features, lengths and batches fit; returns the batch size, 1 for one example."""
         name, operands = "MultiheadAttention", (query, key, value)
+        for argument, tensor in zip(("query", "key", "value"), operands):
+            check_tensor(name, tensor, argument)
         if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
             ranks = ", ".join(str(x.ndim) for x in operands)
             fail(ShapeError, name, f"query, key and value have {ranks} axes; they need 3 each, or 2 for one example",
@@ -271,6 +276,7 @@ class MultiheadAttention(Module):
 
     def _check_mask(self, argument: str, mask: Tensor, wanted: list[tuple[int, ...]], query: Tensor) -> None:
         name = "MultiheadAttention"
+        check_tensor(name, mask, argument)
         if mask.dtype is not bool_ and mask.dtype is not query.dtype:
             problem = f"{argument} is {mask.dtype.name}, it has to be bool or {query.dtype.name}"
             help = "bool: True where a key is left out; floating: added to the scores"

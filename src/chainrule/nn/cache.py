@@ -6,8 +6,8 @@ from typing import Any
 
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, int64
-from ..errors import IndexOutOfRangeError, ShapeError
-from ..functional._common import fail, write_state
+from ..errors import DTypeError, IndexOutOfRangeError, ShapeError
+from ..functional._common import check_tensor, fail, write_state
 from ..ops.base import emit, misuse
 from ..tensor import Tensor, node_of, state
 from .module import Module
@@ -74,16 +74,20 @@ class KeyValueCache(Module):
         Returns:
             `keys`, `values` and a bool mask (L, capacity): query i sees the tokens up to its own.
         Raises:
-            ShapeError: the operands do not fit the cache.
+            ShapeError, DTypeError: the operands do not fit the cache.
             IndexOutOfRangeError: there is no room for L more tokens (from a compiled step: when it runs; nothing is
                 written then).
         """
         for name, new, old in (("key", key, self.keys), ("value", value, self.values)):
+            check_tensor("KeyValueCache", new, name)
             wanted = (*old.shape[:2], key.shape[-2] if key.ndim == 4 else 1, old.shape[-1])
             if tuple(new.shape) != wanted:
                 have = tuple(old.shape)
                 fail(ShapeError, "KeyValueCache", f"{name} has shape {tuple(new.shape)}, the cache {have}", (new, old),
                      "axes are (batch, heads, tokens, features); all but the tokens agree")  # fmt: skip
+            if new.dtype is not old.dtype:
+                fail(DTypeError, "KeyValueCache", f"{name} is {new.dtype.name}, the cache {old.dtype.name}", (new, old),
+                     f"make the cache with dtype={new.dtype.name!r}")  # fmt: skip
         count = key.shape[-2]
         if count > self.capacity:
             fail(ShapeError, "KeyValueCache", f"{count} tokens for a capacity of {self.capacity}", (key,))

@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
 from ..functional._sliding import per_axis, with_batch
-from ..functional.convolution import paddings
+from ..functional.convolution import check_output_padding, paddings
 from ..ops.base import misuse
 from ..tensor import Tensor
 from . import init
@@ -49,6 +49,8 @@ class _Convolution(Module):
         self.groups = groups
         self.padding_mode = padding_mode
         self.output_padding = per_axis(name, output_padding, count, "output_padding", 0)
+        if self._transposed:
+            check_output_padding(name, self.output_padding, self.stride, self.dilation)
         self._around = paddings(name, padding, self.kernel_size, self.stride, self.dilation)
         self.padding: Any = padding if isinstance(padding, str) else per_axis(name, padding, count, "padding", 0)
         dtype = default_float if dtype is None else as_dtype(dtype)
@@ -153,7 +155,13 @@ class _Transposed(_Convolution):
 
 
 class Conv1d(_Forward):
-    """Convolution over one axis; as `Conv2d`, of (N, C_in, L) or (C_in, L). See `chainrule.functional.conv1d`."""
+    """Convolution over one axis; as `Conv2d`, of (N, C_in, L) or (C_in, L). See `chainrule.functional.conv1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Conv1d(3, 8, 5, padding="same")(cr.zeros((2, 3, 20))).shape
+        (2, 8, 20)
+    """
 
     _count = 1
 
@@ -189,13 +197,25 @@ class Conv2d(_Forward):
 
 
 class Conv3d(_Forward):
-    """Convolution over three axes; as `Conv2d`, of (N, C_in, D, H, W) or (C_in, D, H, W)."""
+    """Convolution over three axes; as `Conv2d`, of (N, C_in, D, H, W) or (C_in, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Conv3d(1, 4, 3, stride=2)(cr.zeros((2, 1, 7, 7, 9))).shape
+        (2, 4, 3, 3, 4)
+    """
 
     _count = 3
 
 
 class ConvTranspose1d(_Transposed):
-    """Transposed convolution over one axis; as `ConvTranspose2d`, of (N, C_in, L) or (C_in, L)."""
+    """Transposed convolution over one axis; as `ConvTranspose2d`, of (N, C_in, L) or (C_in, L).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.ConvTranspose1d(3, 2, 4, stride=2, padding=1)(cr.zeros((5, 3, 10))).shape
+        (5, 2, 20)
+    """
 
     _count = 1
 
@@ -225,7 +245,13 @@ class ConvTranspose2d(_Transposed):
 
 
 class ConvTranspose3d(_Transposed):
-    """Transposed convolution over three axes; as `ConvTranspose2d`, of (N, C_in, D, H, W) or (C_in, D, H, W)."""
+    """Transposed convolution over three axes; as `ConvTranspose2d`, of (N, C_in, D, H, W) or (C_in, D, H, W).
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.ConvTranspose3d(3, 2, 2, stride=2)(cr.zeros((5, 3, 4, 4, 4))).shape
+        (5, 2, 8, 8, 8)
+    """
 
     _count = 3
 

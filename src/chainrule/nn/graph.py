@@ -8,7 +8,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
 from ..errors import DTypeError, ShapeError
-from ..functional._common import fail
+from ..functional._common import check_tensor, fail
 from ..functions.products import matmul
 from ..ops.base import misuse
 from ..sparse import CSR
@@ -16,6 +16,15 @@ from ..tensor import Tensor, flag, hyper
 from . import init
 from .module import Module
 from .parameter import Parameter
+
+
+def _check_kinds(name: str, input: Any, adjacency: Any) -> None:
+    """DTypeError unless `input` is a tensor or sparse and `adjacency` sparse."""
+    if not isinstance(input, CSR):
+        check_tensor(name, input)
+    if not isinstance(adjacency, CSR):
+        help = "make one with chainrule.sparse.CSR.from_dense(...) or normalized_adjacency(edges, num_nodes)"
+        fail(DTypeError, name, f"adjacency is {type(adjacency).__name__}, not a chainrule.sparse.CSR", (), help)
 
 
 class GraphConv(Module):
@@ -73,6 +82,7 @@ class GraphConv(Module):
 
     def forward(self, input: Tensor | CSR, adjacency: CSR) -> Tensor:
         """(nodes, in_features), dense or sparse, and (nodes, nodes) -> (nodes, out_features)."""
+        _check_kinds("GraphConv", input, adjacency)
         shape = tuple(input.shape)
         operands = () if isinstance(input, CSR) else (input,)
         if len(shape) != 2 or shape[1] != self.in_features:
@@ -153,7 +163,7 @@ class GraphAttention(Module):
         for name, value in (("in_features", in_features), ("out_features", out_features), ("heads", heads)):
             if not hasattr(value, "__index__") or value < 1:
                 raise misuse(f"GraphAttention: {name} must be a positive whole number, not {value!r}")
-        F.check_probability("GraphAttention", dropout)
+        F.check_probability("GraphAttention", dropout, "dropout")
         self.in_features = in_features
         self.out_features = out_features
         self.heads = heads
@@ -177,7 +187,8 @@ class GraphAttention(Module):
 
     def forward(self, input: Tensor | CSR, adjacency: CSR) -> Tensor:
         """Features of the nodes, dense or sparse, and a matrix whose row i has an element for each neighbour of i."""
-        nodes = input.shape[0]
+        _check_kinds("GraphAttention", input, adjacency)
+        nodes = input.shape[0] if input.shape else 0
         if len(input.shape) != 2 or input.shape[1] != self.in_features or tuple(adjacency.shape) != (nodes, nodes):
             problem = f"input has shape {tuple(input.shape)}, adjacency {adjacency.shape}"
             fail(ShapeError, "GraphAttention", f"{problem}; the layer takes {self.in_features} features",

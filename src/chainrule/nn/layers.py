@@ -9,6 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
 from ..errors import ShapeError
+from ..functional._common import check_tensor, fail
 from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
 from . import init
@@ -103,12 +104,14 @@ class Flatten(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Reshape."""
+        check_tensor("Flatten", input)
         shape = tuple(input.shape)
         rank = len(shape)
         first = self.start_dim + rank if self.start_dim < 0 else self.start_dim
         last = self.end_dim + rank if self.end_dim < 0 else self.end_dim
         if not 0 <= first <= last < rank:
-            raise ShapeError(f"Flatten: axes {self.start_dim} to {self.end_dim} do not exist in shape {shape}")
+            problem = f"axes {self.start_dim} to {self.end_dim} do not exist in shape {shape}"
+            fail(ShapeError, "Flatten", problem, (input,))
         return fn.reshape(input, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
 
     def extra_repr(self) -> str:

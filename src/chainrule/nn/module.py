@@ -298,6 +298,9 @@ class Module:
             >>> b.load_state_dict(a.state_dict())
             <All keys matched successfully>
         """
+        if not isinstance(state_dict, Mapping):
+            problem = f"the state dict is {type(state_dict).__name__}, not a mapping of names to arrays"
+            raise misuse(f"load_state_dict: {problem}\nhelp: pass what state_dict() of such a module returned")
         targets: dict[str, Tensor] = {}
         for path, module in self._named_modules_with_repeats(""):
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
@@ -314,6 +317,8 @@ class Module:
             if key not in state_dict:
                 continue
             value = state_dict[key]
+            if hasattr(value, "__dlpack__") and not isinstance(value, (Tensor, np.ndarray)):
+                value = fn.from_dlpack(value)  # NumPy does not know bfloat16
             array = value._value("load_state_dict") if isinstance(value, Tensor) else np.asarray(value)
             if array.shape != tuple(tensor.shape):
                 problems.append((ShapeError, f"{key!r} has shape {array.shape}, the module's {tuple(tensor.shape)}"))

@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, float64, int64
 from ..errors import ShapeError
-from ..functional._common import fail, write_state
+from ..functional._common import check_tensor, fail, write_state
 from ..functional.normalisation import check_batch
 from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
@@ -22,6 +22,13 @@ def _whole(layer: Module, name: str, value: Any) -> int:
     if not hasattr(value, "__index__") or value < 1:
         raise misuse(f"{type(layer).__name__}: {name} must be a positive whole number, not {value!r}")
     return int(value)
+
+
+def _number(layer: Module, name: str, value: Any) -> Any:
+    """`value`, which may be a number of NumPy as well."""
+    if isinstance(value, str) or not hasattr(value, "__float__") or value < 0:
+        raise misuse(f"{type(layer).__name__}: {name} must be a number, at least 0, not {value!r}")
+    return value
 
 
 class _Affine(Module):
@@ -68,7 +75,9 @@ class _Running(_Affine):
     ):
         super().__init__()
         self.num_features = _whole(self, "num_features", num_features)
-        self.eps = eps
+        self.eps = _number(self, "eps", eps)
+        if momentum is not None:
+            _number(self, "momentum", momentum)
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
@@ -95,6 +104,7 @@ class _Running(_Affine):
     def _checked(self, input: Tensor, axis: int = 1) -> None:
         """ShapeError unless the rank and the channels fit."""
         name = type(self).__name__
+        check_tensor(name, input)
         if len(input.shape) not in self.ranks:
             ranks = " or ".join(map(str, self.ranks))
             fail(ShapeError, name, f"input has {len(input.shape)} axes, the layer takes {ranks}", (input,))
@@ -180,13 +190,25 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images, (batch, channels, height, width); otherwise as `BatchNorm1d`."""
+    """Batch normalisation of images, (batch, channels, height, width); otherwise as `BatchNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.BatchNorm2d(3)(cr.ones((4, 3, 2, 2))).shape
+        (4, 3, 2, 2)
+    """
 
     ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
-    """Batch normalisation of volumes, (batch, channels, depth, height, width); otherwise as `BatchNorm1d`."""
+    """Batch normalisation of volumes, (batch, channels, depth, height, width); otherwise as `BatchNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.BatchNorm3d(3).eval()(cr.ones((1, 3, 2, 2, 2))).shape
+        (1, 3, 2, 2, 2)
+    """
 
     ranks = (5,)
 
@@ -207,6 +229,7 @@ class _InstanceNorm(_Running):
 
     def forward(self, input: Tensor) -> Tensor:
         """The shape of the input."""
+        check_tensor(type(self).__name__, input)
         single = len(input.shape) == min(self.ranks)
         self._checked(input, 0 if single else 1)
         x = fn.expand_dims(input) if single else input
@@ -240,19 +263,32 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Normalises each channel of each image, ([batch,] channels, height, width); as `InstanceNorm1d`."""
+    """Normalises each channel of each image, ([batch,] channels, height, width); as `InstanceNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.InstanceNorm2d(1)(cr.asarray([[[1.0, 1.0], [1.0, 1.0]]])).tolist()
+        [[[0.0, 0.0], [0.0, 0.0]]]
+    """
 
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Normalises each channel of each volume, ([batch,] channels, depth, height, width); as `InstanceNorm1d`."""
+    """Normalises each channel of each volume, ([batch,] channels, depth, height, width); as `InstanceNorm1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.InstanceNorm3d(2, affine=True)(cr.ones((4, 2, 3, 3, 3))).shape
+        (4, 2, 3, 3, 3)
+    """
 
     ranks = (4, 5)
 
 
 def _shape(layer: Module, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)  # type: ignore[arg-type]
+    several = hasattr(normalized_shape, "__iter__") and not isinstance(normalized_shape, str)
+    shape = tuple(normalized_shape) if several else (normalized_shape,)  # type: ignore[arg-type]
     if not shape:
         raise misuse(f"{type(layer).__name__}: normalized_shape has no axes")
     return tuple(_whole(layer, "each extent of normalized_shape", extent) for extent in shape)
@@ -284,7 +320,7 @@ class LayerNorm(_Affine):
     ):
         super().__init__()
         self.normalized_shape = _shape(self, normalized_shape)
-        self.eps = eps
+        self.eps = _number(self, "eps", eps)
         self.elementwise_affine = elementwise_affine
         self._make_vectors(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
         self.reset_parameters()
@@ -320,7 +356,7 @@ class RMSNorm(_Affine):
     ):
         super().__init__()
         self.normalized_shape = _shape(self, normalized_shape)
-        self.eps = eps
+        self.eps = eps if eps is None else _number(self, "eps", eps)
         self.elementwise_affine = elementwise_affine
         self._make_vectors(self.normalized_shape, elementwise_affine, None, dtype)
         self.reset_parameters()
@@ -366,7 +402,7 @@ class GroupNorm(_Affine):
         self.num_channels = _whole(self, "num_channels", num_channels)
         if num_channels % num_groups:
             raise misuse(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
-        self.eps = eps
+        self.eps = _number(self, "eps", eps)
         self.affine = affine
         self._make_vectors((num_channels,), affine, affine and bias, dtype)
         self.reset_parameters()
@@ -382,7 +418,13 @@ class GroupNorm(_Affine):
 
 
 class LocalResponseNorm(Module):
-    """Divides by a power of neighbouring channels' mean square; see `chainrule.functional.local_response_norm`."""
+    """Divides by a power of neighbouring channels' mean square; see `chainrule.functional.local_response_norm`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.LocalResponseNorm(2)(cr.zeros((4, 6, 8, 8))).shape
+        (4, 6, 8, 8)
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0):
         super().__init__()

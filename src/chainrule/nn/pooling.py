@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..functional.adaptive import check_output_size
+from ..functional.pooling import check_norm_type, check_windows
 from ..tensor import Tensor
 from .module import FUNCTION_OF, Module
+
+
+def _axes(layer: Any) -> int:
+    """Number of spatial axes of a layer, by its function."""
+    return int(layer.function.__name__[-2])
 
 
 class _MaxPool(Module):
@@ -25,6 +32,7 @@ class _MaxPool(Module):
         self.dilation = dilation
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
+        check_windows(type(self).__name__, _axes(self), kernel_size, stride, padding, dilation)
 
     def forward(self, input: Tensor) -> Any:
         """(N, C, *spatial) or (C, *spatial) -> the same with the output's extents; a pair with `return_indices`."""
@@ -41,7 +49,13 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window along one axis; see `chainrule.functional.max_pool1d`."""
+    """The largest element of each window along one axis; see `chainrule.functional.max_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.MaxPool1d(2)(cr.asarray([[1.0, 3.0, 2.0, 5.0]])).tolist()
+        [[3.0, 5.0]]
+    """
 
     function = staticmethod(F.max_pool1d)
 
@@ -59,19 +73,32 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """The largest element of each window over three axes; see `chainrule.functional.max_pool3d`."""
+    """The largest element of each window over three axes; see `chainrule.functional.max_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.MaxPool3d(2)(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 4, 4, 3)
+    """
 
     function = staticmethod(F.max_pool3d)
 
 
 class AvgPool1d(Module):
-    """The mean of each window along one axis; see `chainrule.functional.avg_pool1d`."""
+    """The mean of each window along one axis; see `chainrule.functional.avg_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AvgPool1d(2)(cr.asarray([[1.0, 3.0, 2.0, 5.0]])).tolist()
+        [[2.0, 3.5]]
+    """
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
         count_include_pad: bool = True,
     ):  # fmt: skip
         super().__init__()
+        check_windows(type(self).__name__, 1, kernel_size, stride, padding, 1)
         # PyTorch keeps these as tuples here, and as given in the other two
         self.kernel_size, self.stride, self.padding = (
             value if isinstance(value, tuple) else (value,)
@@ -105,6 +132,7 @@ class _AvgPool(Module):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
+        check_windows(type(self).__name__, _axes(self), kernel_size, stride, padding, 1)
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, *spatial) or (C, *spatial) -> the same with the output's extents."""
@@ -131,7 +159,13 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(_AvgPool):
-    """The mean of each window over three axes; see `chainrule.functional.avg_pool3d`."""
+    """The mean of each window over three axes; see `chainrule.functional.avg_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AvgPool3d(2)(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 4, 4, 3)
+    """
 
     function = staticmethod(F.avg_pool3d)
 
@@ -143,6 +177,8 @@ class _LPPool(Module):
 
     def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False):
         super().__init__()
+        check_norm_type(type(self).__name__, norm_type)
+        check_windows(type(self).__name__, _axes(self), kernel_size, stride, 0, 1)
         self.norm_type = norm_type
         self.kernel_size = kernel_size
         self.stride = stride
@@ -161,13 +197,25 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """The norm of each window along one axis; see `chainrule.functional.lp_pool1d`."""
+    """The norm of each window along one axis; see `chainrule.functional.lp_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.LPPool1d(2, 2)(cr.asarray([[3.0, 4.0, 0.0, 1.0]])).tolist()
+        [[5.0, 1.0]]
+    """
 
     function = staticmethod(F.lp_pool1d)
 
 
 class LPPool2d(_LPPool):
-    """The norm of each window; see `chainrule.functional.lp_pool2d`."""
+    """The norm of each window; see `chainrule.functional.lp_pool2d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.LPPool2d(2, 2)(cr.asarray([[[3.0, 0.0], [4.0, 0.0]]])).tolist()
+        [[[5.0]]]
+    """
 
     function = staticmethod(F.lp_pool2d)
 
@@ -179,6 +227,7 @@ class _Adaptive(Module):
 
     def __init__(self, output_size: Any):
         super().__init__()
+        check_output_size(type(self).__name__, output_size, _axes(self))
         self.output_size = output_size
 
     def forward(self, input: Tensor) -> Any:
@@ -191,7 +240,13 @@ class _Adaptive(Module):
 
 
 class AdaptiveAvgPool1d(_Adaptive):
-    """Means of a given number of windows along one axis; see `chainrule.functional.adaptive_avg_pool1d`."""
+    """Means of a given number of windows along one axis; see `chainrule.functional.adaptive_avg_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveAvgPool1d(2)(cr.asarray([[1.0, 3.0, 5.0]])).tolist()
+        [[2.0, 4.0]]
+    """
 
     function = staticmethod(F.adaptive_avg_pool1d)
 
@@ -209,7 +264,13 @@ class AdaptiveAvgPool2d(_Adaptive):
 
 
 class AdaptiveAvgPool3d(_Adaptive):
-    """Means of a given number of windows over three axes; see `chainrule.functional.adaptive_avg_pool3d`."""
+    """Means of a given number of windows over three axes; see `chainrule.functional.adaptive_avg_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveAvgPool3d((1, 2, None))(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 1, 2, 6)
+    """
 
     function = staticmethod(F.adaptive_avg_pool3d)
 
@@ -227,19 +288,37 @@ class _AdaptiveMax(_Adaptive):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
-    """Maxima of a given number of windows along one axis; see `chainrule.functional.adaptive_max_pool1d`."""
+    """Maxima of a given number of windows along one axis; see `chainrule.functional.adaptive_max_pool1d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveMaxPool1d(2)(cr.asarray([[1.0, 3.0, 5.0]])).tolist()
+        [[3.0, 5.0]]
+    """
 
     function = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
-    """Maxima of a given number of windows; see `chainrule.functional.adaptive_max_pool2d`."""
+    """Maxima of a given number of windows; see `chainrule.functional.adaptive_max_pool2d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveMaxPool2d(1)(cr.zeros((2, 4, 8, 6))).shape
+        (2, 4, 1, 1)
+    """
 
     function = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
-    """Maxima of a given number of windows over three axes; see `chainrule.functional.adaptive_max_pool3d`."""
+    """Maxima of a given number of windows over three axes; see `chainrule.functional.adaptive_max_pool3d`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.AdaptiveMaxPool3d(2)(cr.zeros((2, 4, 8, 8, 6))).shape
+        (2, 4, 2, 2, 2)
+    """
 
     function = staticmethod(F.adaptive_max_pool3d)
 

@@ -9,7 +9,7 @@ import numpy as np
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, float64
 from ..errors import ShapeError
-from ..functional._common import fail
+from ..functional._common import check_tensor, fail
 from ..ops.base import misuse
 from ..tensor import Tensor
 from . import init
@@ -30,6 +30,7 @@ class _Positions(Module):
 
     def _rows(self, input: Tensor, table: Tensor, offset: Any) -> Tensor:
         name = type(self).__name__
+        check_tensor(name, input)
         if input.ndim < 2 or input.shape[-1] != self.num_features:
             problem = f"input has shape {tuple(input.shape)}, the layer takes (..., length, {self.num_features})"
             fail(ShapeError, name, problem, (input,))
@@ -147,6 +148,7 @@ def apply_rotary(input: Tensor, offset: Any = 0, base: float = 10000.0, interlea
     Reference:
         Su et al., RoFormer: enhanced transformer with rotary position embedding, arXiv 2104.09864, section 3.2.
     """
+    check_tensor("apply_rotary", input)
     if input.ndim < 2 or input.shape[-1] % 2:
         problem = f"input has shape {tuple(input.shape)}, it needs (..., length, an even number of features)"
         fail(ShapeError, "apply_rotary", problem, (input,))

@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
 from ..errors import ConfigError, DTypeError, ShapeError
-from ..functional._common import fail
+from ..functional._common import check_tensor, fail
 from ..functional.recurrence import NONLINEARITIES, Activation, gru_layer, lstm_layer, rnn_layer
 from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
@@ -76,7 +76,7 @@ class _Layers(_Recurrent):
         if not hasattr(proj_size, "__index__") or not 0 <= proj_size < hidden_size:
             problem = f"proj_size must be a whole number below hidden_size {hidden_size}, not {proj_size!r}"
             raise misuse(f"{name}: {problem}")
-        F.check_probability(name, dropout)
+        F.check_probability(name, dropout, "dropout")
         self.input_size = input_size
         self.hidden_size = hidden_size
         if proj_size:
@@ -110,6 +110,7 @@ class _Layers(_Recurrent):
     def _sequence(self, input: Tensor) -> Tensor:
         """The input as (length, batch, features), checked."""
         name = type(self).__name__
+        check_tensor(name, input)
         rank = len(input.shape)
         if rank not in (2, 3):
             order = "(batch, length, features)" if self.batch_first else "(length, batch, features)"
@@ -135,6 +136,7 @@ class _Layers(_Recurrent):
         dtype = self._weights("_l0")[1].dtype
         if given is None:
             return fn.zeros(shape, dtype=dtype)
+        check_tensor(type(self).__name__, given, what)
         expected = (shape[0], shape[2]) if unbatched else shape
         if given.shape != expected:
             problem = f"{what} has shape {given.shape}, it must be {expected}"
@@ -205,8 +207,8 @@ class RNN(_Layers):
         ``_l1``, ..., the reverse direction ``_reverse``.
     Raises:
         ConfigError: a size that is not a positive whole number. ShapeError, DTypeError: at the call, for a wrong
-        feature size, a hidden state of another shape, a sequence of length 0, or, of lengths that are known when
-        recorded, one that does not lie between 1 and the number of steps.
+        feature size, a hidden state of another shape, a sequence of length 0, or one of lengths that does not lie
+        between 1 and the number of steps (of lengths that are computed: IndexOutOfRangeError, when they are used).
     Numerics:
         Parameters start uniform in ``[-1/sqrt(hidden_size), 1/sqrt(hidden_size)]``, which is PyTorch's rule.
     Example:
@@ -282,8 +284,8 @@ class LSTM(_Layers):
         dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0, dtype: Any = None,
         generator: Any = None, activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, dtype, generator
         )
@@ -337,8 +339,8 @@ class GRU(_Layers):
         dropout: float = 0.0, bidirectional: bool = False, dtype: Any = None, generator: Any = None,
         activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype, generator
         )
@@ -370,6 +372,7 @@ class _Cell(_Recurrent):
     def _step(self, input: Tensor, given: list[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
         """The input and the state with a batch axis."""
         name = type(self).__name__
+        check_tensor(name, input)
         if len(input.shape) not in (1, 2):
             problem = f"input must be (batch, features) or (features,), it has {len(input.shape)} axes"
             fail(ShapeError, name, problem, (input,))
@@ -381,6 +384,7 @@ class _Cell(_Recurrent):
         for part in given:
             if part is None:
                 part = fn.zeros(shape, dtype=self._weights("")[1].dtype)
+            check_tensor(name, part, "the hidden state")
             if part.shape != shape:
                 fail(ShapeError, name, f"the hidden state has shape {part.shape}, it must be {shape}", (input, part))
             states.append(part)
@@ -438,8 +442,8 @@ class LSTMCell(_Cell):
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None, generator: Any = None,
         activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(input_size, hidden_size, bias, dtype, generator)
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -467,8 +471,8 @@ class GRUCell(_Cell):
         self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None, generator: Any = None,
         activation: Activation = F.tanh, gate_activation: Activation = F.sigmoid,
     ):  # fmt: skip
-        self.activation = activation
-        self.gate_activation = gate_activation
+        self.activation = _function(self, "activation", activation)
+        self.gate_activation = _function(self, "gate_activation", gate_activation)
         super().__init__(input_size, hidden_size, bias, dtype, generator)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
@@ -488,6 +492,13 @@ def _pair(name: str, state: Any) -> list[Any]:
         problem = f"the state is a pair (h, c), not {type(state).__name__}{count}"
         fail(ConfigError, name, problem, (), "pass (h, c), or None to start from zeros")
     return list(state)
+
+
+def _function(layer: Module, argument: str, value: Any) -> Activation:
+    if not callable(value):
+        help = f"pass a function, for instance {argument}=chainrule.nn.functional.tanh"
+        raise misuse(f"{type(layer).__name__}: {argument} must be an elementwise function, not {value!r}\nhelp: {help}")
+    return value
 
 
 def _nonlinearity(name: str, value: Any) -> Activation:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from ..functional._sliding import with_batch
+from ..functional._sliding import per_axis, with_batch
+from ..functional.resampling import check_factor, check_modes
 from ..ops.base import misuse
 from ..tensor import Tensor
 from .module import FUNCTION_OF, Module
@@ -29,6 +30,7 @@ class Upsample(Module):
         recompute_scale_factor: bool | None = None,
     ):  # fmt: skip
         super().__init__()
+        check_modes(type(self).__name__, size, scale_factor, mode, align_corners)
         self.size = size
         if scale_factor is not None:
             several = isinstance(scale_factor, (tuple, list))
@@ -51,25 +53,43 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """`Upsample` with mode "nearest", for images."""
+    """`Upsample` with mode "nearest", for images.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.UpsamplingNearest2d(scale_factor=2)(cr.asarray([[[[1.0, 2.0]]]])).tolist()
+        [[[[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]]]
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None):
         super().__init__(size, scale_factor, "nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """`Upsample` with mode "bilinear" and aligned corners, for images."""
+    """`Upsample` with mode "bilinear" and aligned corners, for images.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.UpsamplingBilinear2d(size=(1, 3))(cr.asarray([[[[1.0, 2.0]]]])).tolist()
+        [[[[1.0, 1.5, 2.0]]]]
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None):
         super().__init__(size, scale_factor, "bilinear", True)
 
 
 class PixelShuffle(Module):
-    """Channels become places; see `chainrule.functional.pixel_shuffle`."""
+    """Channels become places; see `chainrule.functional.pixel_shuffle`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.PixelShuffle(2)(cr.zeros((5, 12, 4, 4))).shape
+        (5, 3, 8, 8)
+    """
 
     def __init__(self, upscale_factor: int):
         super().__init__()
-        self.upscale_factor = upscale_factor
+        self.upscale_factor = check_factor("PixelShuffle", upscale_factor)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., C r^2, H, W) -> (..., C, H r, W r)."""
@@ -81,11 +101,17 @@ class PixelShuffle(Module):
 
 
 class PixelUnshuffle(Module):
-    """Places become channels; see `chainrule.functional.pixel_unshuffle`."""
+    """Places become channels; see `chainrule.functional.pixel_unshuffle`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.PixelUnshuffle(2)(cr.zeros((5, 3, 8, 8))).shape
+        (5, 12, 4, 4)
+    """
 
     def __init__(self, downscale_factor: int):
         super().__init__()
-        self.downscale_factor = downscale_factor
+        self.downscale_factor = check_factor("PixelUnshuffle", downscale_factor)
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., C, H r, W r) -> (..., C r^2, H, W)."""
@@ -96,11 +122,24 @@ class PixelUnshuffle(Module):
         return f"downscale_factor={self.downscale_factor}"
 
 
+def _check_windows(name: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> None:
+    for word, value, least in (("kernel_size", kernel_size, 1), ("dilation", dilation, 1), ("padding", padding, 0),
+                               ("stride", stride, 1)):  # fmt: skip
+        per_axis(name, value, 2, word, least)
+
+
 class Unfold(Module):
-    """Windows as columns; see `chainrule.functional.unfold`."""
+    """Windows as columns; see `chainrule.functional.unfold`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Unfold(3, padding=1)(cr.zeros((5, 2, 4, 4))).shape
+        (5, 18, 16)
+    """
 
     def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
         super().__init__()
+        _check_windows("Unfold", kernel_size, dilation, padding, stride)
         self.kernel_size = kernel_size
         self.dilation = dilation
         self.padding = padding
@@ -116,10 +155,18 @@ class Unfold(Module):
 
 
 class Fold(Module):
-    """Columns added up where their windows overlap; see `chainrule.functional.fold`."""
+    """Columns added up where their windows overlap; see `chainrule.functional.fold`.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.nn.Fold((4, 4), 3, padding=1)(cr.zeros((5, 18, 16))).shape
+        (5, 2, 4, 4)
+    """
 
     def __init__(self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1):
         super().__init__()
+        per_axis("Fold", output_size, 2, "output_size", 1)
+        _check_windows("Fold", kernel_size, dilation, padding, stride)
         self.output_size = output_size
         self.kernel_size = kernel_size
         self.dilation = dilation
@@ -148,8 +195,8 @@ class _Pad(Module):
         super().__init__()
         pairs = 2 * self._count
         self.padding = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * pairs
-        if len(self.padding) != pairs:
-            raise misuse(f"{type(self).__name__}: padding must be a number or {pairs} of them, not {padding!r}")
+        if len(self.padding) != pairs or not all(hasattr(number, "__index__") for number in self.padding):
+            raise misuse(f"{type(self).__name__}: padding must be a whole number or {pairs} of them, not {padding!r}")
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, *spatial) or (C, *spatial) -> the same with larger extents."""
@@ -193,7 +240,13 @@ def _family(name: str, base: type, words: str, mode: str) -> list[type]:
     axes = ("one axis", "two axes", "three axes")
     kinds = []
     for count in (1, 2, 3):
-        text = f"Padding {words} around {axes[count - 1]}; see `chainrule.functional.pad` with mode {mode!r}."
+        value = ", 0.5" if name == "ConstantPad" else ""
+        before, after = (2,) + (3,) * count, (2,) + (5,) * count
+        text = (
+            f"Padding {words} around {axes[count - 1]}; see `chainrule.functional.pad` with mode {mode!r}.\n\n"
+            f"Example:\n    >>> import chainrule as cr\n"
+            f"    >>> cr.nn.{name}{count}d(1{value})(cr.zeros({before})).shape\n    {after}\n"
+        )
         entries = {"__doc__": text, "_count": count, "_mode": mode, "__module__": __name__}
         kinds.append(type(f"{name}{count}d", (base,), entries))
         FUNCTION_OF[f"{name}{count}d"] = "pad"

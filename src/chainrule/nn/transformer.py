@@ -9,7 +9,7 @@ from typing import Any
 from .. import functional as F
 from .. import functions as fn
 from ..errors import ShapeError
-from ..functional._common import fail
+from ..functional._common import check_tensor, fail
 from ..ops.base import misuse
 from ..tensor import Tensor
 from . import init
@@ -353,6 +353,7 @@ class Transformer(Module):
     ) -> Tensor:
         """(S, N, d_model), (T, N, d_model) -> (T, N, d_model); `batch_first` and masks as in `MultiheadAttention`."""
         for argument, tensor in (("src", src), ("tgt", tgt)):
+            check_tensor("Transformer", tensor, argument)
             if tensor.ndim not in (2, 3) or tensor.shape[-1] != self.d_model:
                 problem = f"{argument} has shape {tuple(tensor.shape)}, the model takes {self.d_model} features last"
                 fail(ShapeError, "Transformer", problem, (src, tgt))

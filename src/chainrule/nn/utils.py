@@ -1,4 +1,4 @@
-"""Operations on the gradients of many parameters at once: clipping."""
+"""Operations on the gradients of many parameters at once: clipping; and other tools, from their own files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from ..ops.base import misuse
 from ..tensor import Tensor
 from . import parametrizations, parametrize
 from .parametrizations import spectral_norm, weight_norm
+from .sequences import pad_sequence
 
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "pad_sequence",
     "parametrizations",
     "parametrize",
     "spectral_norm",

@@ -30,7 +30,8 @@ class GradScaler:
         enabled: False makes all methods do what they would without scaling.
 
     Raises:
-        ConfigError: growth_factor is not above 1, backoff_factor not in (0, 1), or growth_interval below 1.
+        ConfigError: init_scale is not positive, growth_factor not above 1, backoff_factor not in (0, 1), or
+            growth_interval below 1.
 
     Example:
         >>> import chainrule as cr
@@ -54,6 +55,8 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ):
+        if not 0 < init_scale < float("inf"):
+            raise misuse(f"GradScaler: init_scale must be positive and finite, not {init_scale}")
         if not growth_factor > 1:
             raise misuse(f"GradScaler: growth_factor must be above 1, not {growth_factor}")
         if not 0 < backoff_factor < 1:
