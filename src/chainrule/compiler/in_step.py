@@ -97,14 +97,15 @@ def _along(kernel: Kernel) -> Body:
 def _ordered(run: Sequence[Step], place_of: Callable[[int], tuple[str, int]]) -> bool:
     """Whether a row of each kernel needs and overwrites nothing of the others but what belongs to that row."""
     touched: dict[tuple[str, int], list[tuple[int, Access, bool]]] = {}
+    length = 0
     for number, step in enumerate(run):
         kernel = step.kernel
         assert kernel is not None
+        length = length or kernel.sizes[1]  # the first is a walk along rows
         for access, written in _operands(kernel):
             touched.setdefault(place_of(kernel.accesses[access].buffer), []).append(
                 (number, kernel.accesses[access], written)
             )
-    length = run[0].kernel.sizes[1]  # type: ignore[union-attr]
     for uses in touched.values():
         if not any(written for *_, written in uses) or len({number for number, *_ in uses}) == 1:
             continue

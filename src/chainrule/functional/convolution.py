@@ -136,7 +136,7 @@ def check_output_padding(name: str, more: Shape, stride: Shape, dilation: Shape)
     for extra, step, gap in zip(more, stride, dilation):
         if extra >= max(step, gap):
             problem = f"output_padding {more} must be smaller than stride {stride} or dilation {dilation}"
-            fail(ConfigError, name, f"{problem}")
+            fail(ConfigError, name, problem)
 
 
 def _transposed(

@@ -9,14 +9,14 @@ from .. import functions as fn
 from ..errors import ConfigError, ShapeError
 from ..tensor import Tensor
 from ._common import axis_of, check_floating, check_tensor, fail
+from ._sliding import each_of
 from .normalisation import check_channels, in_working_dtype, working_dtype
 
 
 def _last_axes(name: str, input: Tensor, normalized_shape: int | Sequence[int], **vectors: Tensor | None) -> tuple:
     """The numbers of the last axes, which have `normalized_shape`, and the checked `vectors`, which have it too."""
     check_floating(name, input)
-    one = hasattr(normalized_shape, "__index__") or not hasattr(normalized_shape, "__iter__")
-    shape = (normalized_shape,) if one else tuple(normalized_shape)  # type: ignore[arg-type]
+    shape = each_of(normalized_shape, 1)
     rank = len(input.shape)
     if not shape or tuple(input.shape[max(rank - len(shape), 0) :]) != shape:
         fail(ShapeError, name, f"input has shape {tuple(input.shape)}, its last axes should be {shape}", (input,),

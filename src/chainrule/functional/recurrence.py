@@ -227,6 +227,7 @@ def gru_layer(
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """`gru_cell` over a sequence (length, batch, input_size): (hidden states, the last). See `rnn_layer`.
+
     Example:
         >>> import chainrule as cr
         >>> x, h = cr.zeros((5, 2, 4)), cr.zeros((2, 3))

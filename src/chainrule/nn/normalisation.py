@@ -10,6 +10,7 @@ from .. import functions as fn
 from ..dtypes import as_dtype, default_float, float64, int64
 from ..errors import ShapeError
 from ..functional._common import check_tensor, fail, write_state
+from ..functional._sliding import each_of
 from ..functional.normalisation import check_batch
 from ..ops.base import misuse
 from ..tensor import Tensor, flag, hyper
@@ -287,8 +288,7 @@ class InstanceNorm3d(_InstanceNorm):
 
 
 def _shape(layer: Module, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    several = hasattr(normalized_shape, "__iter__") and not isinstance(normalized_shape, str)
-    shape = tuple(normalized_shape) if several else (normalized_shape,)  # type: ignore[arg-type]
+    shape = each_of(normalized_shape, 1)
     if not shape:
         raise misuse(f"{type(layer).__name__}: normalized_shape has no axes")
     return tuple(_whole(layer, "each extent of normalized_shape", extent) for extent in shape)
