@@ -11,6 +11,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from . import reference
+from .peak import MultiplyAdds
 from .workloads import Workload
 
 #: seconds that one block of steps should take, its least number of steps, and the pause after it in which idle
@@ -127,7 +128,26 @@ class Side:
         self.process.join(10)
 
 
-def interleave(sides: list[Side], rounds: int) -> list[Timing]:
+class PeakSide:
+    """The machine's fused multiply-adds as one more side: its timing is of 1e9 operations on `threads` threads."""
+
+    def __init__(self, threads: int):
+        self.work = MultiplyAdds(threads)
+        self.timings = [Timing("peak")]
+        self.iterations = 1000
+        for _ in range(4):
+            self.iterations = round(self.iterations * min(50.0, BLOCK / self.work.seconds(self.iterations)))
+
+    def block(self, index: int) -> None:
+        seconds = self.work.seconds(self.iterations)
+        self.timings[index].blocks.append(seconds * 1e15 / (self.work.flops * self.iterations))
+        time.sleep(PAUSE)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def interleave(sides: list[Side | PeakSide], rounds: int) -> list[Timing]:
     """Time every candidate of every side `rounds` times, in turn, starting elsewhere each round."""
     turns = [(side, i) for side in sides for i in range(len(side.timings))]
     for number in range(rounds):

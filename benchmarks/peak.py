@@ -68,21 +68,34 @@ def _together(threads: int, work) -> float:
     return max(times)
 
 
+class MultiplyAdds:
+    """Independent float32 fused multiply-adds on `threads` threads, compiled once and run as often as asked."""
+
+    def __init__(self, threads: int):
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        width = _width()
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
+        )
+        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_source(width)), machine)
+        self.engine.finalize_object()
+        address = self.engine.get_function_address("fma_loop")
+        self.function = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64, ctypes.c_float, ctypes.c_float)(address)
+        self.threads = threads
+        #: operations of an iteration on all threads, two for each fused multiply-add
+        self.flops = threads * 2 * width * ACCUMULATORS
+
+    def seconds(self, iterations: int) -> float:
+        """Seconds that `iterations` iterations take on every thread."""
+        return _together(self.threads, lambda _: self.function(iterations, 0.5, 0.25))
+
+
 def fma_gflops(threads: int, repeats: int = 300) -> float:
     """Most float32 operations in a second, in 1e9, two for each fused multiply-add."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    width = _width()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
-    )
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_source(width)), machine)
-    engine.finalize_object()
-    address = engine.get_function_address("fma_loop")
-    function = ctypes.CFUNCTYPE(ctypes.c_float, ctypes.c_int64, ctypes.c_float, ctypes.c_float)(address)
-    function(ITERATIONS, 0.5, 0.25)
-    best = min(_together(threads, lambda _: function(ITERATIONS, 0.5, 0.25)) for _ in range(repeats))
-    return threads * 2 * width * ACCUMULATORS * ITERATIONS / best / 1e9
+    work = MultiplyAdds(threads)
+    work.seconds(ITERATIONS)
+    return work.flops * ITERATIONS / min(work.seconds(ITERATIONS) for _ in range(repeats)) / 1e9
 
 
 def copy_gbytes(threads: int, megabytes: int = 64) -> float:
