@@ -219,7 +219,7 @@ def test_without_gradients_nothing_is_recorded():
 
 
 def test_bad_input():
-    with pytest.raises(ConfigError, match=r"checkpoint: int is no function\nrecorded at .*test_checkpointing.py:\d+"):
+    with pytest.raises(ConfigError, match=r"checkpoint: function is no function but int\nrecorded at .*ing.py:\d+"):
         cr.checkpoint(3)
     layers = [cr.exp, cr.sin]
     for segments in (0, 3, 1.5, True):

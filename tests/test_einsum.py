@@ -142,6 +142,8 @@ def test_refusals():
     refused(ConfigError, "einsum: there are no operands", cr.einsum, "")
     refused(ConfigError, "einsum: optimize is True, False, 'greedy', 'optimal' or a path, not 'best'",
             lambda: cr.einsum("ij,jk,kl", x, x.mT, x, optimize="best"))  # fmt: skip
+    refused(ConfigError, "einsum: optimize is True, False, 'greedy', 'optimal' or a path, not 3",
+            lambda: cr.einsum("ij,jk", x, x.mT, optimize=3))  # fmt: skip
     refused(ConfigError, "einsum: step (0, 3) of the path does not name different ones of 3 operands",
             lambda: cr.einsum("ij,jk,kl", x, x.mT, x, optimize=[(0, 3)]))  # fmt: skip
     with pytest.raises(DTypeError):

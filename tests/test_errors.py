@@ -110,3 +110,9 @@ def test_widths_of_keys_and_values():
     for width in ("kdim", "vdim"):
         with pytest.raises(ConfigError, match=f"MultiheadAttention: {width} must be a positive whole number, not 0"):
             nn.MultiheadAttention(4, 2, **{width: 0})
+
+
+@pytest.mark.parametrize("transform", [cr.grad, cr.value_and_grad, cr.vjp, cr.vmap, cr.jacfwd, cr.hessian, cr.compile])
+def test_what_is_no_function_is_refused_at_once(transform):
+    with pytest.raises(ConfigError, match=r"(f|function) is no function but Own\nrecorded at .*test_errors.py:\d+$"):
+        transform(type("Own", (), {})())

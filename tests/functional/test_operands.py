@@ -119,6 +119,12 @@ def test_numbers_for_each_axis_come_from_numpy_too():
         (lambda: F.group_norm(IMAGE, 2.0), "group_norm: num_groups must be a whole number, not 2.0"),
         (lambda: F.local_response_norm(IMAGE, 2.5), "local_response_norm: size must be a whole number, at least 1"),
         (lambda: F.one_hot(INDEX, 2.5), "one_hot: num_classes must be a whole number, at least 1"),
+        (lambda: F.layer_norm(ROWS, 4, eps="a"), "layer_norm: eps must be a number, at least 0, not 'a'"),
+        (lambda: F.batch_norm(IMAGE, None, None, training=True, eps=-1), "batch_norm: eps must be a number, at"),
+        (lambda: F.normalize(ROWS, p=None), "normalize: p must be a number, not None"),
+        (lambda: nn.Embedding(3, 2, max_norm="a"), "Embedding: max_norm must be a number, at least 0, not 'a'"),
+        (lambda: F.elu(ROWS, ROWS), "elu: alpha must be a number, not one of shape (2, 4)"),
+        (lambda: F.cross_entropy(ROWS, INDEX, label_smoothing="a"), "cross_entropy: label_smoothing must be a number"),
     ],
 )
 def test_numbers_that_are_none(call, text):

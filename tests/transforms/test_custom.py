@@ -343,7 +343,7 @@ MESSAGES: list[tuple[Callable[[], Any], type[ChainruleError], list[str]]] = [
         ConfigError,
         ["custom_jvp: <lambda> has no rule", "help: give it one with defjvp(rule)"],
     ),
-    (lambda: cr.custom_vjp(3), ConfigError, ["custom_vjp: int is no function"]),
+    (lambda: cr.custom_vjp(3), ConfigError, ["custom_vjp: function is no function but int"]),
     (
         lambda: cr.custom_vjp(lambda x, mode: x)(X, "text"),
         DTypeError,

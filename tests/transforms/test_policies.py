@@ -125,7 +125,7 @@ def test_decorator_and_messages() -> None:
     assert text.startswith(
         "checkpoint: the policy returned NoneType for sin, not True or False; operands float64[3, 4]"
     )
-    with pytest.raises(ConfigError, match="checkpoint: int is no function"):
+    with pytest.raises(ConfigError, match="checkpoint: function is no function but int"):
         cr.checkpoint(3, X)
     with pytest.raises(ConfigError, match="checkpoint_name: a name is a string, not 3"):
         cr.checkpoint_name(X, 3)

@@ -12,7 +12,7 @@ from ..conversion import to_node
 from ..dtypes import float64, uint64
 from ..errors import CompileError, ConfigError, DTypeError, ShapeError
 from ..graph.node import Node
-from ..ops.base import emit, message
+from ..ops.base import emit, function_given, message
 from ..ops.leaf import placeholder
 from ..recording import full, permute
 from ..tensor import Tensor, state
@@ -74,6 +74,7 @@ def vmap(
         tensor([[3., 4.],
                 [6., 8.]])
     """
+    function_given("vmap", "f", f)
     for name, number in (("axis_size", axis_size), ("chunk_size", chunk_size)):
         if number is not None and (not _whole(number) or number < 1):
             raise ConfigError(message("vmap", f"{name} must be a positive whole number, not {number!r}", ()))

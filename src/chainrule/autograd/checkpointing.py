@@ -10,7 +10,7 @@ from typing import Any
 from ..checkpoint_policies import Operation, Policy
 from ..errors import ConfigError
 from ..graph.node import Node, recorded
-from ..ops.base import emit, message, mode
+from ..ops.base import emit, function_given, message, mode
 from ..tensor import Tensor, node_of
 from ..transforms.checkpoint import inside
 from ..tree import tree_flatten, tree_map, tree_unflatten
@@ -65,10 +65,11 @@ def checkpoint(
         if word in kwargs:
             help = "leave it out: checkpoints are as with use_reentrant=False there, and draws repeat by themselves"
             raise ConfigError(message("checkpoint", f"{word} is an option of PyTorch alone", (), help))
+    if policy is not None:
+        function_given("checkpoint", "policy", policy)
     if function is None:
         return functools.partial(checkpoint, policy=policy)
-    if not callable(function):
-        raise ConfigError(message("checkpoint", f"{type(function).__name__} is no function", ()))
+    function_given("checkpoint", "function", function)
     if not args and not kwargs:
 
         @functools.wraps(function)

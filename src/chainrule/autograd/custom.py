@@ -11,7 +11,7 @@ from typing import Any
 from ..conversion import to_node
 from ..errors import ConfigError, DifferentiationError
 from ..graph.node import Node, recorded
-from ..ops.base import message, mode
+from ..ops.base import function_given, message, mode
 from ..ops.custom import mark
 from ..tensor import Tensor
 from ..tree import TreeDef, tree_flatten, tree_map, tree_unflatten
@@ -27,8 +27,7 @@ class _Custom:
     kind = ""
 
     def __init__(self, function: Callable[..., Any], nondiff_argnums: Sequence[int]):
-        if not callable(function):
-            raise ConfigError(message(self.kind, f"{type(function).__name__} is no function", ()))
+        function_given(self.kind, "function", function)
         functools.update_wrapper(self, function)
         self.function = function
         self.nondiff_argnums = nondiff_argnums

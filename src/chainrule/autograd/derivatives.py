@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError, DTypeError, ForwardModeError
 from ..graph.node import Node
-from ..ops.base import message, mode
+from ..ops.base import function_given, message, mode
 from ..recording import size_of
 from ..tensor import Tensor
 from ..transforms import forward, reverse
@@ -86,6 +86,7 @@ def _family(
     Of a gradient ("hessian") both are the same number; if there is a function with a rule for reverse mode alone inside
     (`custom_vjp`), its Jacobian is computed backwards.
     """
+    function_given(name, "f", f)
     one = not isinstance(argnums, (tuple, list))
     if chunk is not None and (not hasattr(chunk, "__index__") or isinstance(chunk, bool) or chunk.__index__() < 1):
         raise ConfigError(message(name, f"chunk_size must be a positive whole number or None, not {chunk!r}", ()))

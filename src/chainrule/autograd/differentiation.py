@@ -15,7 +15,7 @@ import numpy as np
 from ..conversion import to_node
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..graph.node import Node
-from ..ops.base import emit, message, mode, primitive
+from ..ops.base import emit, function_given, message, mode, primitive
 from ..recording import full
 from ..tensor import Tensor, detached, node_of, state
 from ..tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
@@ -59,6 +59,7 @@ def record(
     what: str = "args",
 ) -> Recorded:
     """Call `f` with aliases in the place of the arguments `numbers`; `name` and `what` are for messages."""
+    function_given(name, "f", f)
     new_args = list(args)
     aliases: list[Node] = []
     paths: list[str] = []

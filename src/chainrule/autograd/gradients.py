@@ -15,7 +15,7 @@ from ..conversion import to_node
 from ..errors import DifferentiationError, DTypeError, ShapeError
 from ..gradmode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from ..graph.node import Node
-from ..ops.base import emit, message, mode
+from ..ops.base import emit, function_given, message, mode
 from ..recording import cast, full, size_of
 from ..tensor import Tensor, bump, detached, node_of, state
 from ..transforms import forward, reverse
@@ -147,6 +147,7 @@ def value_and_grad(
         >>> value, gradient
         (tensor(5.), tensor([2., 4.]))
     """
+    function_given("grad", "f", f)
     one = not isinstance(argnums, (tuple, list))
 
     @functools.wraps(f)

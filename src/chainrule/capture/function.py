@@ -21,7 +21,7 @@ from ..collector import put_off
 from ..dtypes import as_dtype
 from ..errors import CompileError, ShapeError
 from ..graph.node import Node
-from ..ops.base import misuse, mode
+from ..ops.base import function_given, misuse, mode
 from ..order import epoch_order
 from ..tensor import Tensor, state
 from ..threads import get_num_threads
@@ -323,4 +323,5 @@ def compile(function: Callable[..., Any] | None = None, *, keep_grads: bool = Fa
         raise misuse(f"compile: tune is True, False or a positive number of seconds, not {tune!r}")
     if function is None:
         return functools.partial(compile, keep_grads=keep_grads, tune=tune)
+    function_given("compile", "function", function)
     return CompiledFunction(function, keep_grads, tune=TUNING_SECONDS if tune is True else float(tune))

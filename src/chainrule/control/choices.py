@@ -15,14 +15,14 @@ from ..conversion import to_node
 from ..dtypes import bool_, int64, uint64
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..graph.node import Node, recorded
-from ..ops.base import emit, message, mode
+from ..ops.base import emit, function_given, message, mode
 from ..ops.branches import close
 from ..ops.control import results
 from ..ops.leaf import placeholder
 from ..recording import cast, full
 from ..tensor import Tensor, state
 from ..tree import TreeDef, tree_flatten, tree_flatten_with_path, tree_unflatten
-from .looping import Region, function_given
+from .looping import Region
 
 __all__ = ["cond", "switch"]
 

@@ -11,7 +11,7 @@ from ..conversion import to_node
 from ..dtypes import bool_, float64, uint64
 from ..errors import CompileError, ConfigError, DTypeError, ShapeError
 from ..graph.node import Node
-from ..ops.base import emit, message, mode
+from ..ops.base import emit, function_given, message, mode
 from ..ops.control import close, replay, results
 from ..ops.leaf import placeholder
 from ..recording import full
@@ -277,12 +277,6 @@ def following(
                 raise kind(message(name, problem, (), help if kind is ShapeError else "convert with .astype(...)"))
         found.append(after)
     return found
-
-
-def function_given(name: str, label: str, function: Any) -> None:
-    """Raise ConfigError unless the argument called `label` is a function."""
-    if not callable(function):
-        raise ConfigError(message(name, f"{label} is no function but {type(function).__name__}", ()))
 
 
 def _result(leaf: Any, name: str = "scan") -> Node:

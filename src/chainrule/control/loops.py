@@ -16,7 +16,7 @@ from ..conversion import to_node
 from ..dtypes import bool_, int64, uint64
 from ..errors import CompileError, ConfigError, DTypeError
 from ..graph.node import Node
-from ..ops.base import emit, message, mode
+from ..ops.base import emit, function_given, message, mode
 from ..ops.branches import close as close_branches
 from ..ops.control import Loop, close, replay, results
 from ..ops.leaf import placeholder
@@ -25,7 +25,7 @@ from ..tensor import Tensor, state
 from ..transforms.paths import dependents
 from ..tree import tree_flatten, tree_flatten_with_path, tree_map, tree_unflatten
 from .choices import predicate
-from .looping import Region, following, function_given, length_of, looped, settled, stack_of
+from .looping import Region, following, length_of, looped, settled, stack_of
 
 __all__ = ["fori_loop", "map", "while_loop"]
 

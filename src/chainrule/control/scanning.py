@@ -10,11 +10,10 @@ import numpy as np
 from ..conversion import to_node
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..graph.node import Node
-from ..ops.base import emit, message
+from ..ops.base import emit, function_given, message
 from ..recording import normal_axis, reshape
 from ..tensor import Tensor
 from ..tree import tree_flatten, tree_flatten_with_path, tree_unflatten
-from .looping import function_given
 
 
 def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NoReturn
 
 import numpy as np
@@ -53,6 +54,16 @@ def check_floating(name: str, tensor: Tensor, argument: str = "input", kinds: st
     if tensor.dtype.kind not in kinds:
         fail(DTypeError, name, f"{argument} must be floating, not {tensor.dtype.name}", (tensor,),
              f"convert it with {argument}.astype(chainrule.float32)")  # fmt: skip
+
+
+def check_number(name: str, argument: str, value: Any, least: float = -math.inf) -> Any:
+    """`value`, if it is a number and at least `least`, else ConfigError; one of NumPy or a tensor is a number, too."""
+    shape = tuple(getattr(value, "shape", ()))
+    if shape or not hasattr(value, "__float__") or (not isinstance(value, Tensor) and value < least):
+        bound = "" if least == -math.inf else f", at least {least:g}"
+        given = f"one of shape {shape}" if shape else repr(value)
+        raise misuse(f"{name}: {argument} must be a number{bound}, not {given}")
+    return value
 
 
 def check_reduction(name: str, reduction: str, extra: tuple[str, ...] = ()) -> None:

@@ -13,7 +13,7 @@ from ..errors import ShapeError
 from ..functions.elementwise import rectified
 from ..ops.base import misuse
 from ..tensor import Tensor
-from ._common import axis_of, check_floating, fail
+from ._common import axis_of, check_floating, check_number, fail
 
 
 def relu(input: Tensor) -> Tensor:
@@ -53,6 +53,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
         Maas, Hannun and Ng, Rectifier nonlinearities improve neural network acoustic models, 2013.
     """
     check_floating("leaky_relu", input)
+    check_number("leaky_relu", "negative_slope", negative_slope)
     return fn.where(input > 0, input, input * negative_slope)
 
 
@@ -76,6 +77,7 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
         Clevert, Unterthiner and Hochreiter, Fast and accurate deep network learning by ELUs, ICLR 2016.
     """
     check_floating("elu", input)
+    check_number("elu", "alpha", alpha)
     positive = input > 0
     negative_part = fn.expm1(fn.where(positive, 0, input))
     return fn.where(positive, input, negative_part if alpha == 1.0 else negative_part * alpha)
@@ -182,6 +184,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
         0.6931
     """
     check_floating("softplus", input)
+    check_number("softplus", "beta", beta)
+    check_number("softplus", "threshold", threshold)
     if beta == 0 or threshold > 80:
         raise misuse(f"softplus: beta must not be 0 and threshold at most 80, not {beta} and {threshold}")
     scaled = input if beta == 1.0 else input * beta

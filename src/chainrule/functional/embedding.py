@@ -12,7 +12,7 @@ from ..errors import ConfigError, DTypeError, IndexOutOfRangeError, ShapeError
 from ..gradmode import no_grad
 from ..ops.base import emit
 from ..tensor import Tensor, node_of
-from ._common import as_tensor, check_floating, fail, write_state
+from ._common import as_tensor, check_floating, check_number, fail, write_state
 
 MODES = ("sum", "mean", "max")
 
@@ -61,6 +61,8 @@ def _row(name: str, padding_idx: int | None, weight: Tensor) -> int | None:
 
 def _renormalise(name: str, indices: Tensor, weight: Tensor, max_norm: float, norm_type: float) -> None:
     """Scale the rows of `weight` that are looked up down to the norm `max_norm`, in place."""
+    check_number(name, "max_norm", max_norm, 0)
+    check_number(name, "norm_type", norm_type)
     with no_grad():
         table = weight.detach()
         ones = fn.ones(indices.shape, dtype=table.dtype)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .. import functions as fn
 from ..errors import ConfigError, ShapeError
 from ..tensor import Tensor
-from ._common import axis_of, check_floating, check_tensor, fail
+from ._common import axis_of, check_floating, check_number, check_tensor, fail
 from ._sliding import each_of
 from .normalisation import check_channels, in_working_dtype, working_dtype
 
@@ -68,6 +68,7 @@ def layer_norm(
     Reference:
         Ba, Kiros and Hinton, Layer normalization, 2016.
     """
+    check_number("layer_norm", "eps", eps, 0)
     axes, weight, bias = _last_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     if input.size == 0:
         return input
@@ -112,6 +113,7 @@ def rms_norm(
     x = input.astype(working_dtype(input))
     if eps is None:
         eps = float(fn.finfo(x.dtype).eps)
+    check_number("rms_norm", "eps", eps, 0)
     result = x * _spread(fn.rsqrt(fn.mean(fn.square(x), axes) + eps), x)
     return (result if weight is None else result * weight).astype(input.dtype)
 
@@ -168,7 +170,8 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     name = "normalize"
     check_floating(name, input)
     axis = axis_of(name, input, dim)
-    if not p > 0:
+    check_number(name, "eps", eps, 0)
+    if not check_number(name, "p", p) > 0:
         fail(ConfigError, name, f"p must be positive, not {p}")
     x = input.astype(working_dtype(input))
     if p == math.inf:

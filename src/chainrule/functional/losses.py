@@ -10,7 +10,7 @@ from .. import functions as fn
 from ..errors import DTypeError, ShapeError
 from ..ops.base import misuse
 from ..tensor import Tensor
-from ._common import as_tensor, check_floating, check_reduction, fail, reduce, same_shape
+from ._common import as_tensor, check_floating, check_number, check_reduction, fail, reduce, same_shape
 from ._labels import check_label_type, check_labels, class_mask
 
 
@@ -56,7 +56,7 @@ def cross_entropy(
     target = as_tensor(target, name, "target")
     check_floating(name, input)
     check_reduction(name, reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
+    if not 0.0 <= check_number(name, "label_smoothing", label_smoothing) <= 1.0:
         raise misuse(f"{name}: label_smoothing must lie between 0 and 1, not {label_smoothing}")
     axis = _class_axis(name, input)
     weight = _class_weight(name, input, weight, axis)

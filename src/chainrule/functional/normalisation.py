@@ -14,7 +14,7 @@ from .. import functions as fn
 from ..dtypes import DType, float32
 from ..errors import ConfigError, DTypeError, ShapeError
 from ..tensor import Tensor
-from ._common import check_floating, check_tensor, fail, write_state
+from ._common import check_floating, check_number, check_tensor, fail, write_state
 
 Scalar = float | Tensor
 
@@ -159,6 +159,7 @@ def batch_norm(
     """
     name = "batch_norm"
     check_channels(name, input)
+    check_number(name, "eps", eps, 0)
     channels = input.shape[1]
     weight = _vector(name, "weight", weight, channels, input)
     bias = _vector(name, "bias", bias, channels, input)
@@ -260,6 +261,7 @@ def group_norm(
     """
     name = "group_norm"
     check_channels(name, input)
+    check_number(name, "eps", eps, 0)
     channels = input.shape[1]
     if not hasattr(num_groups, "__index__"):
         fail(ConfigError, name, f"num_groups must be a whole number, not {num_groups!r}")
@@ -304,6 +306,7 @@ def instance_norm(
     """
     name = "instance_norm"
     check_channels(name, input, 3 if use_input_stats else 2)
+    check_number(name, "eps", eps, 0)
     channels = input.shape[1]
     weight = _vector(name, "weight", weight, channels, input)
     bias = _vector(name, "bias", bias, channels, input)

@@ -35,20 +35,20 @@ def contraction_path(terms: Sequence[Labels], result: Labels, extents: Extents, 
         return []
     if isinstance(optimize, tuple) and len(optimize) == 2 and optimize[0] in ("greedy", "optimal"):
         optimize = optimize[0]  # NumPy's limit of memory, the second part, is not needed
+    if not isinstance(optimize, (bool, list, tuple)) and optimize not in ("greedy", "optimal"):
+        problem = f"optimize is True, False, 'greedy', 'optimal' or a path, not {optimize!r}"
+        raise ConfigError(message(name, problem, ()))
     if isinstance(optimize, (list, tuple)):
         positions = _given(optimize, count, name)
     elif optimize is False or count == 2:
         positions = [(0, 1), *((0, count - 1 - i) for i in range(1, count - 1))]
     elif optimize == "greedy" or (optimize is True and count > TRIED):
         positions = _greedy(terms, result, extents)
-    elif optimize is True or optimize == "optimal":
+    else:
         if count > MOST:
             problem = f"all orders of {count} operands are too many; {MOST} is the most"
             raise ConfigError(message(name, problem, (), "use optimize='greedy'"))
         positions = _optimal(terms, result, extents)
-    else:
-        problem = f"optimize is True, False, 'greedy', 'optimal' or a path, not {optimize!r}"
-        raise ConfigError(message(name, problem, ()))
     return _steps(terms, result, extents, positions)
 
 

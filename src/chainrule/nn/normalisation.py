@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float, float64, int64
 from ..errors import ShapeError
-from ..functional._common import check_tensor, fail, write_state
+from ..functional._common import check_number, check_tensor, fail, write_state
 from ..functional._sliding import each_of
 from ..functional.normalisation import check_batch
 from ..ops.base import misuse
@@ -23,13 +23,6 @@ def _whole(layer: Module, name: str, value: Any) -> int:
     if not hasattr(value, "__index__") or value < 1:
         raise misuse(f"{type(layer).__name__}: {name} must be a positive whole number, not {value!r}")
     return int(value)
-
-
-def _number(layer: Module, name: str, value: Any) -> Any:
-    """`value`, which may be a number of NumPy as well."""
-    if isinstance(value, str) or not hasattr(value, "__float__") or value < 0:
-        raise misuse(f"{type(layer).__name__}: {name} must be a number, at least 0, not {value!r}")
-    return value
 
 
 class _Affine(Module):
@@ -76,9 +69,9 @@ class _Running(_Affine):
     ):
         super().__init__()
         self.num_features = _whole(self, "num_features", num_features)
-        self.eps = _number(self, "eps", eps)
+        self.eps = check_number(type(self).__name__, "eps", eps, 0)
         if momentum is not None:
-            _number(self, "momentum", momentum)
+            check_number(type(self).__name__, "momentum", momentum, 0)
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
@@ -320,7 +313,7 @@ class LayerNorm(_Affine):
     ):
         super().__init__()
         self.normalized_shape = _shape(self, normalized_shape)
-        self.eps = _number(self, "eps", eps)
+        self.eps = check_number(type(self).__name__, "eps", eps, 0)
         self.elementwise_affine = elementwise_affine
         self._make_vectors(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
         self.reset_parameters()
@@ -356,7 +349,7 @@ class RMSNorm(_Affine):
     ):
         super().__init__()
         self.normalized_shape = _shape(self, normalized_shape)
-        self.eps = eps if eps is None else _number(self, "eps", eps)
+        self.eps = eps if eps is None else check_number(type(self).__name__, "eps", eps, 0)
         self.elementwise_affine = elementwise_affine
         self._make_vectors(self.normalized_shape, elementwise_affine, None, dtype)
         self.reset_parameters()
@@ -402,7 +395,7 @@ class GroupNorm(_Affine):
         self.num_channels = _whole(self, "num_channels", num_channels)
         if num_channels % num_groups:
             raise misuse(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
-        self.eps = _number(self, "eps", eps)
+        self.eps = check_number(type(self).__name__, "eps", eps, 0)
         self.affine = affine
         self._make_vectors((num_channels,), affine, affine and bias, dtype)
         self.reset_parameters()

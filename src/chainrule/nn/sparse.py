@@ -7,6 +7,7 @@ from typing import Any
 from .. import functional as F
 from .. import functions as fn
 from ..dtypes import as_dtype, default_float
+from ..functional._common import check_number
 from ..functional.embedding import MODES
 from ..gradmode import no_grad
 from ..ops.base import misuse
@@ -41,8 +42,8 @@ class _Table(Module):
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.max_norm = max_norm
-        self.norm_type = norm_type
+        self.max_norm = None if max_norm is None else check_number(name, "max_norm", max_norm, 0)
+        self.norm_type = check_number(name, "norm_type", norm_type)
         self.scale_grad_by_freq = scale_grad_by_freq
         self.sparse = sparse
         dtype = default_float if dtype is None else as_dtype(dtype)

@@ -186,6 +186,12 @@ def message(name: str, problem: str, operands: tuple[Node, ...], help: str = "")
     return "\n".join(lines)
 
 
+def function_given(name: str, label: str, function: Any) -> None:
+    """Raise ConfigError unless the argument called `label` is a function."""
+    if not callable(function):
+        raise ConfigError(message(name, f"{label} is no function but {type(function).__name__}", ()))
+
+
 def misuse(text: str) -> ConfigError:
     """The error of a call outside of operations, of a layer's constructor say: `text` with the user's line."""
     problem, cure, help = text.partition("\nhelp: ")
