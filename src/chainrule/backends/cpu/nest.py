@@ -38,7 +38,7 @@ class Nest:
 
     Sizes are the axes m and n; accesses 0 and 1 are a and b with the strides of the summed axes behind those of the
     sizes, access 2 the partial sums if blocks of r are outermost. A packed b has the layout [vector of n][r...][lane],
-    and as its stride of n the distance of two vectors; one that lies across is contiguous along the only r.
+    and as its stride of n the distance of two vectors; one that lies across is contiguous along the last r.
     ``extra = (number of terms, extent of the first summed axis, indices of axis `tiling.first` in a chain, ...)``.
     """
 
