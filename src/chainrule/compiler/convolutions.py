@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import pairs
@@ -24,6 +25,7 @@ from .planes import along_planes, planes_nest, planes_tiling
 from .staging import turned
 from .tiling import tiling
 from .trees import contraction_chain
+from .turned import lower_turned, near_operands
 from .turning import turns_in_registers
 from .views import Layout, contiguous
 from .windows import Operand, Space, reads_windows, window_tiling
@@ -170,6 +172,10 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
         (base, offset, strides), (other, shift, moves) = (pairs.image_pairs(lowering, y) for y in (x, g))
         batch //= 2
     else:
+        sources = near_operands(lowering, item) if depthwise else None
+        if sources is not None:
+            lower_turned(lowering, group, item, sources, _contract)
+            return
         base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
         turning = not depthwise and turns_in_registers(lowering, item)
         other, shift, moves = _place(lowering, g) if turning else _channels_last(lowering, g)
@@ -376,6 +382,7 @@ def _contract(
     plan: Tiling,
     third: int,
     partial: tuple[int, tuple[int, ...]] | None = None,
+    sources: Sequence[Operand] = (),
 ) -> None:
     """Add the kernel of a plan. `third`: its third extra word; `partial`: buffer and strides of partial sums."""
     bodies = Bodies(lowering, item.shape, [])
@@ -388,6 +395,7 @@ def _contract(
     operands = [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)]
     if partial is not None:
         operands.append(Access(partial[0], item.dtype, 0, partial[1]))
+    operands += [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in sources]
     shift_accesses(body, len(operands))
     accesses, extents = operands + bodies.accesses, tuple(space.extents)
     kernel = Kernel("contract", extents, len(extents) - 1, accesses, body, extra=tuple(bodies.extra), static=plan)

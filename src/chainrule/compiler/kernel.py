@@ -243,6 +243,7 @@ class Tiling(NamedTuple):
     `across`: b is contiguous along the last summed axis instead of n, and is transposed in registers.
     `windows`: where a depthwise convolution may look over the borders of a (backends/cpu/windows.py), for each spatial
     axis; `together`: terms of the last summed axis that are written out, or tiles of rows (backends/cpu/planes.py).
+    `turned`: a and b are copied to their memory, channels last, block by block (backends/cpu/turned.py).
     """
 
     lanes: int
@@ -259,6 +260,7 @@ class Tiling(NamedTuple):
     windows: tuple[Window, ...] = ()
     together: int = 1
     dense: bool = False
+    turned: bool = False
 
     @property
     def dealt(self) -> bool:

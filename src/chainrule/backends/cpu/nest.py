@@ -107,7 +107,7 @@ class Nest:
             masks: list[str | None] = [None] * width
             if count is not None:
                 masks[-1] = f.mask(count, lanes)
-            self._inner(self.tiling.outside, point, pointers, span, flags, first, masks, list(self.tiling.tile), None)
+            self._panel(point, pointers, span, flags, first, masks)
 
         while position < len(panels):
             width = panels[position]
@@ -126,6 +126,10 @@ class Nest:
             if last:
                 panel(end, width, rest)
             start += count * width * lanes
+
+    def _panel(self, point: Point, pointers: list[str], span, flags, column: Int, masks: list[str | None]) -> None:
+        """One panel of columns."""
+        self._inner(self.tiling.outside, point, pointers, span, flags, column, masks, list(self.tiling.tile), None)
 
     def _inner(self, axis: int, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
         """Loops over the axes inside a panel, a tile at a time; a shorter tile for what is left of an axis."""
