@@ -1,4 +1,4 @@
-"""Gradients of depthwise kernels of images with their channels second: turned block by block, in memory that stays near.
+"""Gradients of depthwise kernels of images with their channels second: turned block by block, in near memory.
 
 Copies of whole operands with their channels last would pass through the memory of all images twice.
 """
@@ -56,17 +56,20 @@ def lower_turned(
     plan = window_tiling(lowering.tiles.registers(), lanes, space, False)._replace(turned=True)
     apart = lanes * max(plan.panels)
     images = batch if plan.first == 0 else 1
-    near = []
-    for operand in (x, g):
+
+    def near(operand: Item) -> tuple[int, int, int]:
+        """A buffer for the images of a chain, one if there are several chains to each; elements of a part, an image."""
         size = math.prod(operand.shape[2:]) * apart
         buffer = lowering.new_buffer("arena", item.dtype, (parts, images, size))
-        near.append((buffer.number, images * size, size if images > 1 or plan.first == 0 else 0, operand.shape[-1] * apart))
-    (a_buffer, a_part, a_image, a_row), (b_buffer, b_part, b_image, b_row) = near
-    steps, gaps = (a_row, apart), [op.strides[0] * a_row, op.strides[1] * apart]
+        return buffer.number, images * size, 0 if plan.first else size
+
+    number, part, image = near(x)
+    steps = x.shape[-1] * apart, apart
     corner = -sum(low * step for low, step in zip(op.low, steps))
     places = [dilation * step for dilation, step in zip(op.dilations, steps)]
-    a = Operand(a_buffer, corner, [a_part, *places, 1], [a_image, *gaps])
-    b = Operand(b_buffer, 0, [b_part, 0, 0, 1], [b_image, b_row, apart])
+    a = Operand(number, corner, [part, *places, 1], [image, *(n * step for n, step in zip(op.strides, steps))])
+    number, part, image = near(g)
+    b = Operand(number, 0, [part, 0, 0, 1], [image, g.shape[-1] * apart, apart])
     far = [
         Operand(number, offset, [batch * strides[0], 0, 0, strides[1]], [strides[0], *strides[2:]])
         for number, offset, strides in sources

@@ -7,9 +7,8 @@ the order of terms is that of `Windows`.
 from __future__ import annotations
 
 from .bodies import Point
-from .emit import Int
-from .emit import llvm_type as element_type
-from .transpose import transposed
+from .emit import Function, Int
+from .packing import load_columns
 from .windows import Windows
 
 
@@ -21,7 +20,8 @@ class Turned(Windows):
         images = self.tiling.first == 0
         first = 2 if self.partial is None else 3
         terms = self._extent(row.summed)
-        assert isinstance(terms, int)
+        part = self.place[0]
+        assert isinstance(terms, int) and part is not None
         begin, end = (0, terms) if images else (low, high)
         reach = (f.kernel.sizes[row.axis] - 1) * row.step
         top = f.maximum(f.add(f.mul(row.jump, begin), row.start), 0)
@@ -29,7 +29,7 @@ class Turned(Windows):
         moved = [f.advance(p, self.dtype, f.sub(0, column)) for p in pointers[:2]]
         here = [f.advance(pointers[0], self.dtype, self._corner()), pointers[1]]
         for number, rows in enumerate(((top, bottom), (begin, end))):
-            source = f.advance(f.base(first + number), self.dtype, f.mul(self._static(first + number, 0), self.place[0]))
+            source = f.advance(f.base(first + number), self.dtype, f.mul(self._static(first + number, 0), part))
             source = f.advance(source, self.dtype, f.mul(self._static(first + number, self.axis_n), column))
             if not images:
                 start = f.mul(self._static(first + number, self.summed[0]), self.index[0])
@@ -40,7 +40,15 @@ class Turned(Windows):
                 there = f.advance(here[number], self.dtype, f.mul(self._static(number, self.summed[0]), loop.index))
                 self._turn(one, there, number, rows, column, masks)
         self._inner(
-            self.tiling.outside, point, [*moved, *pointers[2:]], span, flags, column, masks, list(self.tiling.tile), None
+            self.tiling.outside,
+            point,
+            [*moved, *pointers[2:]],
+            span,
+            flags,
+            column,
+            masks,
+            list(self.tiling.tile),
+            None,
         )
 
     def _corner(self) -> int:
@@ -51,16 +59,22 @@ class Turned(Windows):
         """Transpose some rows of an image, or of the cotangent, of as many channels as a panel has."""
         f, lanes = self.f, self.lanes
         first = 2 if self.partial is None else 3
-        width, height = (self.windows[-1].extent, self.windows[-2].extent) if number == 0 else self.tiling.reduced[:0:-1]
+        width, height = (
+            (self.windows[-1].extent, self.windows[-2].extent) if number == 0 else self.tiling.reduced[:0:-1]
+        )
         assert width is not None and height is not None
         plane, apart = self._static(first + number, self.axis_n), lanes * max(self.tiling.panels)
-        element = element_type(self.dtype)
         for j, mask in enumerate(masks):
             count = lanes if mask is None else f.kernel.sizes[-1] % lanes
             channels = [f.advance(source, self.dtype, plane * (j * lanes + min(n, count - 1))) for n in range(lanes)]
             with f.loop(f.mul(rows[0], width), f.mul(rows[1], width), lanes) as loop:
                 start = f.minimum(loop.index, height * width - lanes)
-                vectors = [f.load_raw(f.advance(c, self.dtype, start), self.dtype, lanes) for c in channels]
+                starts = [f.advance(c, self.dtype, start) for c in channels]
                 place = f.advance(target, self.dtype, f.add(f.mul(start, apart), j * lanes))
-                for n, vector in enumerate(transposed(f, vectors, element, self.dtype.itemsize)):
-                    f.store_raw(vector, f.advance(place, self.dtype, n * apart), self.dtype, lanes)
+                for n, vector in enumerate(load_columns(f, starts, self.dtype, lanes)):
+                    f.store(vector, f.advance(place, self.dtype, n * apart), 1, lanes)
+
+
+def emit_turned(f: Function) -> None:
+    """The gradient of a depthwise kernel of images with their channels second (see `Turned`)."""
+    Turned(f).emit()
