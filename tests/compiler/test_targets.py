@@ -155,6 +155,16 @@ def few_channels():
     return [y, emit("convolution_input_grad", x, wide, attributes=(*form, (9, 20)))]
 
 
+def one_channel(dtype=np.float32):
+    """The gradient of a kernel of one channel, whose cotangent is transposed in registers, rows of 11 in pieces."""
+    form = ((1, 1), (1, 1), (1, 1), (1, 1), 1, (3, 3))
+    return [
+        emit(
+            "convolution_weight_grad", node(4, 1, 6, 11, dtype=dtype), node(4, 21, 6, 11, dtype=dtype), attributes=form
+        )
+    ]
+
+
 def few_columns(dtype=np.float32):
     """Products of few columns and many terms, whose terms are dealt to chains: one row and many, all layouts."""
     made = []
@@ -171,6 +181,8 @@ GRAPHS = {
     "few columns float64": lambda: few_columns(np.float64),
     "images": images,
     "few channels": few_channels,
+    "one channel": one_channel,
+    "one channel float64": lambda: one_channel(np.float64),
     "depthwise": lambda: depthwise(2, 1, 1),
     "depthwise stride": lambda: depthwise(2, 2, 1),
     "depthwise float64": lambda: depthwise(3, 1, 2, np.float64),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import pairs
@@ -24,6 +25,8 @@ from .planes import along_planes, planes_nest, planes_tiling
 from .staging import turned
 from .tiling import tiling
 from .trees import contraction_chain
+from .turned import lower_turned, near_operands
+from .turning import turns_in_registers
 from .views import Layout, contiguous
 from .windows import Operand, Space, reads_windows, window_tiling
 from .winograd import forward_tiling, gradient_tiling, partial_gradient, transformed_kernel
@@ -164,13 +167,19 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     rank = len(kernel)
     spatial = list(range(2, 2 + rank))
     depthwise = groups > 1 and per_group == 1 and outs == 1
-    batch = x.shape[0] // parts
+    batch, apart = x.shape[0] // parts, 1
     if x.dtype.is_half:
         (base, offset, strides), (other, shift, moves) = (pairs.image_pairs(lowering, y) for y in (x, g))
         batch //= 2
     else:
+        sources = near_operands(lowering, item) if depthwise else None
+        if sources is not None:
+            lower_turned(lowering, group, item, sources, _contract)
+            return
         base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
-        other, shift, moves = _channels_last(lowering, g)
+        turning = not depthwise and turns_in_registers(lowering, item)
+        other, shift, moves = _place(lowering, g) if turning else _channels_last(lowering, g)
+        apart = moves[1]
     summed = [batch, *g.shape[2:]]
     along = [strides[0], *(s * strides[a] for s, a in zip(op.strides, spatial))]
     across = [moves[0], *(moves[a] for a in spatial)]
@@ -211,7 +220,7 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
         )  # fmt: skip
         b = Operand(
             other, shift,
-            [*(batch * moves[0] for _ in split), *(outs for _ in each), *[0] * (rank + 1), 1],
+            [*(batch * moves[0] for _ in split), *(outs * apart for _ in each), *[0] * (rank + 1), apart],
             across,
         )  # fmt: skip
     _nest(lowering, group, item, space, a, b, packed=False)
@@ -352,6 +361,7 @@ def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand
         lowering.tiles.registers(), lanes, tuple(space.extents[:-1]), space.extents[-1], tuple(space.summed), chain,
         free=_free_axes(item, space, a), fixed=space.fixed, itemsize=item.dtype.itemsize,
         strided=item.kind == "convolution_weight_grad", along=a.strides[-1] != 0, packed=packed,
+        across=not packed and b.strides[-1] != 1,
     )  # fmt: skip
     if item.inputs[0].dtype.is_half:
         plan = plan._replace(pairs=True)
@@ -372,6 +382,7 @@ def _contract(
     plan: Tiling,
     third: int,
     partial: tuple[int, tuple[int, ...]] | None = None,
+    sources: Sequence[Operand] = (),
 ) -> None:
     """Add the kernel of a plan. `third`: its third extra word; `partial`: buffer and strides of partial sums."""
     bodies = Bodies(lowering, item.shape, [])
@@ -384,6 +395,7 @@ def _contract(
     operands = [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)]
     if partial is not None:
         operands.append(Access(partial[0], item.dtype, 0, partial[1]))
+    operands += [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in sources]
     shift_accesses(body, len(operands))
     accesses, extents = operands + bodies.accesses, tuple(space.extents)
     kernel = Kernel("contract", extents, len(extents) - 1, accesses, body, extra=tuple(bodies.extra), static=plan)

@@ -240,9 +240,10 @@ class Tiling(NamedTuple):
     vectors of several rows of b, which follow one another. `packed`: b lies in panels of vectors. `pairs`: an element
     of a or b is a pair of bfloat16 side by side in memory, though its access says float32, which is as large.
     `block`: tiles of an image that are transformed together (see compiler/winograd.py), 0 for the plain nest.
-    `across`: b is contiguous along the only summed axis instead of n, and is transposed in registers.
+    `across`: b is contiguous along the last summed axis instead of n, and is transposed in registers.
     `windows`: where a depthwise convolution may look over the borders of a (backends/cpu/windows.py), for each spatial
     axis; `together`: terms of the last summed axis that are written out, or tiles of rows (backends/cpu/planes.py).
+    `turned`: a and b are copied to their memory, channels last, block by block (backends/cpu/turned.py).
     """
 
     lanes: int
@@ -259,6 +260,7 @@ class Tiling(NamedTuple):
     windows: tuple[Window, ...] = ()
     together: int = 1
     dense: bool = False
+    turned: bool = False
 
     @property
     def dealt(self) -> bool:

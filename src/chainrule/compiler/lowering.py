@@ -238,6 +238,9 @@ class Lowering:
                 loads |= {0, 1}
                 if has_partial_sums(kernel):
                     stores = stores | {2}
+                if isinstance(kernel.static, Tiling) and kernel.static.turned:
+                    count = 3 if has_partial_sums(kernel) else 2
+                    stores, loads = stores | {0, 1}, loads | {count, count + 1}
         row_elements: dict[int, int] = {}
         kernel.scale = 1
         if rows and kernel.sizes[0] % rows == 0:

@@ -126,6 +126,9 @@ def operands(kernel: Kernel) -> tuple[set[int], set[int]]:
         loads |= {0, 1}
         if has_partial_sums(kernel):
             loads, stores = loads | {2}, stores | {2}
+        if isinstance(kernel.static, Tiling) and kernel.static.turned:  # a and b are near, what they copy is not
+            first = 2 + has_partial_sums(kernel)
+            loads = loads - {0, 1} | {first, first + 1}
     return loads, stores
 
 

@@ -27,6 +27,8 @@ MOST_STREAMS = 8
 
 #: vectors of a panel whose columns are transposed in registers: two chains hide one another's latency
 ACROSS_WIDTH = 2
+#: registers for each of them that tiles of several rows leave to what is transposed
+ACROSS_HELD = 3
 
 
 @lru_cache(maxsize=4096)
@@ -164,13 +166,16 @@ def tiling(
         strided: whether a's terms lie far from one another, so that a tile should not run through all of them.
         along: whether a moves along n.
         packed: whether b is packed.
-        across: whether b is transposed in registers, for the few rows that there are.
+        across: whether b is transposed in registers, for the few rows that there are, or those of a tile.
     """
     terms = math.prod(reduced)
     if extents[0] >= SMALL_BATCH:  # another batch size should find the kernel
         extents = (EXAMPLE_BATCH, *extents[1:])
     priced = EXAMPLE_TERMS if len(reduced) == 1 and terms > 32 else terms
-    if across:
+    if across and len(reduced) > 1:
+        held = registers - ACROSS_WIDTH * ACROSS_HELD
+        tile, panels = tile_and_panels(held, lanes, extents, free, columns, priced, along, packed)
+    elif across:
         tile = tuple(extent if axis in free else 1 for axis, extent in enumerate(extents))
         panels = split_panels(-(-columns // lanes), ACROSS_WIDTH)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...compiler.kernel import SHORT_CHAIN
@@ -98,41 +98,51 @@ class Chain:
 
     def sums(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
         """`totals` and all terms with indices of the first summed axis of the chain in `span`."""
-        if self.nest.tiling.across:
-            return self._across(a, columns, span, totals)
         if self.fetching is not None and not self._written_out(self.nest.tiling.first, span):
             return self._beside(self.fetching, a, columns, span, totals)
         return self._axis(self.nest.tiling.first, a, columns, span, totals)
 
     def _across(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
-        """All terms, where the columns of b are contiguous along the only summed axis: transposed on the way."""
+        """All terms of the last summed axis, along which the columns of b are contiguous: transposed on the way."""
         nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
         first, last = span
-        axis, apart = nest.summed[0], nest._static(1, nest.axis_n)
-        stride = apart * nest.dtype.itemsize
-        crowded = len(columns) * lanes * math.gcd(stride, CACHE_WAY) > MOST_WAYS * CACHE_WAY
+        apart, itemsize = nest._static(1, nest.axis_n), nest.dtype.itemsize
+        crowded = len(columns) * lanes * math.gcd(apart * itemsize, CACHE_WAY) > MOST_WAYS * CACHE_WAY
         sizes = (LINE, PIECE) if crowded or len(totals) <= FEW_SUMS else (PIECE,)
-        for size in (bytes_ // nest.dtype.itemsize for bytes_ in sizes):
+        for size in (bytes_ // itemsize for bytes_ in sizes):
             whole = whole_vectors(f, first, last, size)
             with f.loop(first, whole, size, [(nest.vector, total) for total in totals]) as loop:
-                vectors = []
-                for column, mask in zip(columns, self.masks):
-                    count = lanes if mask is None else f.kernel.sizes[-1] % lanes
-                    places = [f.advance(column, nest.dtype, min(n, count - 1) * apart) for n in range(lanes)]
-                    starts = [f.advance(place, nest.dtype, loop.index) for place in places]
-                    vectors.append(load_columns(f, starts, nest.dtype, size))
                 sums: Sequence[str] = loop.values
-                for n, terms in enumerate(zip(*vectors)):
-                    here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), f.add(loop.index, n)))
-                    sums = self._terms(here, everywhere(terms), sums)
+                for n, terms in enumerate(self._turned(columns, loop.index, size)):
+                    sums = self._terms(self._along(a, f.add(loop.index, n)), everywhere(terms), sums)
                 loop.next = sums
             first, totals = whole, loop.values
+        size = PIECE // itemsize
+        if isinstance(first, int) and isinstance(last, int) and last >= size:
+            for n, terms in list(enumerate(self._turned(columns, last - size, size)))[size - (last - first) :]:
+                totals = self._terms(self._along(a, last - size + n), everywhere(terms), totals)
+            return totals
         with f.loop(first, last, 1, [(nest.vector, total) for total in totals]) as rest:
-            here = f.advance(a, nest.dtype, f.mul(f.stride(0, axis), rest.index))
             starts = [f.advance(column, nest.dtype, rest.index) for column in columns]
             gathered = [f.load(p, nest.dtype, apart, lanes, mask) for p, mask in zip(starts, self.masks)]
-            rest.next = self._terms(here, everywhere(gathered), rest.values)
+            rest.next = self._terms(self._along(a, rest.index), everywhere(gathered), rest.values)
         return rest.values
+
+    def _along(self, a: str, index: Int) -> str:
+        """Where the terms of a at an index of the last summed axis lie."""
+        nest, f = self.nest, self.nest.f
+        return f.advance(a, nest.dtype, f.mul(f.stride(0, nest.summed[-1]), index))
+
+    def _turned(self, columns: list[str], start: Int, size: int) -> Iterator[tuple[Value, ...]]:
+        """Vectors of b at `size` terms from `start` on, of columns that are contiguous along the last summed axis."""
+        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
+        vectors, apart = [], nest._static(1, nest.axis_n)
+        for column, mask in zip(columns, self.masks):
+            count = lanes if mask is None else f.kernel.sizes[-1] % lanes
+            places = [f.advance(column, nest.dtype, min(n, count - 1) * apart) for n in range(lanes)]
+            starts = [f.advance(place, nest.dtype, start) for place in places]
+            vectors.append(load_columns(f, starts, nest.dtype, size))
+        return zip(*vectors)
 
     def _beside(self, fetching: Fetching, a: str, columns, span: tuple[Int, Int], totals: list[str]) -> list[str]:
         """The same, where the first terms ask for what the epilogue reads, a line each."""
@@ -148,6 +158,8 @@ class Chain:
         nest, f = self.nest, self.nest.f
         if number == len(nest.tiling.reduced):
             return self._step(a, columns, totals)
+        if nest.tiling.across and number == len(nest.tiling.reduced) - 1:
+            return self._across(a, columns, span, totals)
         first, last = span
         if self._written_out(number, span):
             for index in range(int(first), int(last)):

@@ -21,6 +21,7 @@ from .planes import emit_planes
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks
+from .turned import emit_turned
 from .windows import emit_windows
 from .winograd import emit_winograd
 
@@ -48,6 +49,8 @@ def _contraction(kernel: Kernel, tiling: Tiling) -> Callable[[Function], None]:
         return emit_winograd
     if not tiling.windows:
         return emit_nest
+    if tiling.turned:
+        return emit_turned
     return emit_windows if kernel.accesses[1].strides[kernel.vector] else emit_planes
 
 

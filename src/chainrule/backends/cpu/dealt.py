@@ -11,7 +11,6 @@ from ...compiler.kernel import DEALT
 from ..base import Value
 from .chains import Chain, everywhere
 from .emit import Int
-from .packing import load_columns
 
 
 class DealtChains(Chain):
@@ -29,7 +28,7 @@ class DealtChains(Chain):
         with f.loop(*span, 1, [(nest.vector, zero) for _ in range(DEALT) for zero in zeros]) as loop:
             left = f.advance(a, nest.dtype, f.mul(f.stride(0, turn), loop.index))
             starts = [f.advance(c, nest.dtype, f.mul(f.stride(1, turn), loop.index)) for c in columns]
-            loaded = self._turn_across(starts) if nest.tiling.across else None
+            loaded = [[*term] for term in self._turned(starts, 0, DEALT)] if nest.tiling.across else None
             sums: list[str] = []
             for term in range(DEALT):
                 if loaded is not None:
@@ -45,17 +44,6 @@ class DealtChains(Chain):
         for term in range(1, DEALT):
             totals = [self._sum(one, other) for one, other in zip(totals, loop.values[term * count :])]
         return totals
-
-    def _turn_across(self, starts: list[str]) -> list[list[Value]]:
-        """For each term of a turn, the vectors of b, which is contiguous along the terms."""
-        nest, f, lanes = self.nest, self.nest.f, self.nest.lanes
-        apart = nest._static(1, nest.axis_n)
-        vectors = []
-        for start, mask in zip(starts, self.masks):
-            count = lanes if mask is None else f.kernel.sizes[-1] % lanes
-            places = [f.advance(start, nest.dtype, min(n, count - 1) * apart) for n in range(lanes)]
-            vectors.append(load_columns(f, places, nest.dtype, DEALT))
-        return [list(term) for term in zip(*vectors)]
 
     def _dense(self, a: str, b: str, span: tuple[Int, Int]) -> list[str]:
         """Vectors of parts of several terms: a turn is a whole number of them."""

@@ -38,7 +38,7 @@ class Nest:
 
     Sizes are the axes m and n; accesses 0 and 1 are a and b with the strides of the summed axes behind those of the
     sizes, access 2 the partial sums if blocks of r are outermost. A packed b has the layout [vector of n][r...][lane],
-    and as its stride of n the distance of two vectors; one that lies across is contiguous along the only r.
+    and as its stride of n the distance of two vectors; one that lies across is contiguous along the last r.
     ``extra = (number of terms, extent of the first summed axis, indices of axis `tiling.first` in a chain, ...)``.
     """
 
@@ -107,7 +107,7 @@ class Nest:
             masks: list[str | None] = [None] * width
             if count is not None:
                 masks[-1] = f.mask(count, lanes)
-            self._inner(self.tiling.outside, point, pointers, span, flags, first, masks, list(self.tiling.tile), None)
+            self._panel(point, pointers, span, flags, first, masks)
 
         while position < len(panels):
             width = panels[position]
@@ -126,6 +126,10 @@ class Nest:
             if last:
                 panel(end, width, rest)
             start += count * width * lanes
+
+    def _panel(self, point: Point, pointers: list[str], span, flags, column: Int, masks: list[str | None]) -> None:
+        """One panel of columns."""
+        self._inner(self.tiling.outside, point, pointers, span, flags, column, masks, list(self.tiling.tile), None)
 
     def _inner(self, axis: int, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
         """Loops over the axes inside a panel, a tile at a time; a shorter tile for what is left of an axis."""

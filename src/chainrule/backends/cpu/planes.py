@@ -17,7 +17,7 @@ from .emit import LINE, Function, Int
 from .nest import Nest
 
 #: bytes ahead at which memory is asked for
-AHEAD = 2048
+AHEAD = 3072
 
 
 class Planes(Nest):
@@ -114,25 +114,16 @@ class Planes(Nest):
 
     def _tile(self, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
         rows = extents[-1] if len(self.windows) > 1 else 1
-        self._ask(point, pointers[0], column, len(masks), rows)
+        self._ask(pointers[0], column, len(masks), rows)
         totals = self._sums(pointers[0], column, len(masks), rows)
         self._finish(point, pointers, flags, column, masks, extents, written, totals)
 
-    def _ask(self, point: Point, image: str, column: Int, wide: int, rows: int) -> None:
-        """Ask for the memory that a later tile will read and write."""
-        f, body, lanes = self.f, self.f.kernel.body, self.lanes
-        point = point.moved(self.axis_n, column, body)
-        places = {0: f.advance(image, self.dtype, column)}
-        places |= {access: point.pointer(access) for _, access in body.stores}
-        for access, place in places.items():
-            operand = f.kernel.accesses[access]
-            if operand.strides[self.axis_n] != 1:
-                continue
-            for row, j in itertools.product(
-                range(rows), range(0, wide, max(LINE // (operand.dtype.itemsize * lanes), 1))
-            ):
-                ahead = AHEAD // operand.dtype.itemsize + row * operand.strides[self.axis_n - 1] + j * lanes
-                f.prefetch(f.advance(place, operand.dtype, ahead), access > 0)
+    def _ask(self, image: str, column: Int, wide: int, rows: int) -> None:
+        """Ask for the memory of the image that a later tile will read; what it will write is better not asked for."""
+        f, lanes = self.f, self.lanes
+        image = f.advance(image, self.dtype, f.add(column, AHEAD // self.dtype.itemsize))
+        for row, j in itertools.product(range(rows), range(0, wide, max(LINE // (self.dtype.itemsize * lanes), 1))):
+            f.prefetch(f.advance(image, self.dtype, row * self._static(0, self.axis_n - 1) + j * lanes))
 
     def _sums(self, image: str, column: Int, wide: int, rows: int) -> list[str]:
         """All terms of `rows` rows of `wide` vectors, the places of the kernel in order for each."""
