@@ -83,9 +83,10 @@ class Kernel:
     `baked` says whether sizes and strides other than axis 0's are constants of the code.
     `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
     for while these are worked on. `together`: how many rows a reduction along rows takes at once because they are near,
-    0 where they may come from far away. `strips`: whether a reduction down columns walks along a few rows at a time.
-    `past`: accesses that are written past the caches if they begin with a cache line (see past.py).
-    `scratch`: accesses that are a row on the stack, not in a buffer.
+    0 where they may come from far away. `row`: elements of these rows, 0 where their number is an argument.
+    `strips`: whether a reduction down columns walks along a few rows at a time. `past`: accesses that are
+    written past the caches if they begin with a cache line (see past.py). `scratch`: accesses that are a row on the
+    stack, not in a buffer.
     `stages`: the kernels that run in step in one "in_step", with its accesses (see in_step.py).
     """
 
@@ -103,6 +104,7 @@ class Kernel:
     in_place: tuple[int, ...] = ()
     ahead: tuple[int, ...] = ()
     together: int = 0
+    row: int = 0
     strips: bool = False
     past: tuple[int, ...] = ()
     scratch: tuple[int, ...] = ()
@@ -147,7 +149,7 @@ class Kernel:
         vector = self.vector
         if self.baked:
             sizes: tuple = (None, *self.sizes[1:])
-            if self.kind == "reduce" and not self.static[3]:  # the (outermost) reduced extent is an argument
+            if self.kind == "reduce" and not self.static[3] and not self.row:  # the outermost reduced extent varies
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
             free = self.free_axis
@@ -158,7 +160,7 @@ class Kernel:
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
-            self.together, self.strips, self.past, self.scratch, tuple(stage.key() for stage in self.stages),
+            self.together, self.row, self.strips, self.past, self.scratch, tuple(stage.key() for stage in self.stages),
         )  # fmt: skip
 
 
