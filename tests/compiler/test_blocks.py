@@ -1,6 +1,7 @@
 """Maps in square blocks: operands and results that are contiguous along different axes."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -71,6 +72,20 @@ def test_leading_axis_may_change_without_new_code():
         made, _ = program([emit("permute", operand((rows, 9, 24)), attributes=((0, 2, 1),))], True)
         keys |= set(made.plan.keys)
     assert len(keys) == 1
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (250, 71), (160, 1024), (176, 1040), (150, 1101), (1023, 150)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blocks_are_walked_along_diagonals_of_squares(shape, dtype):
+    """Every block once, at the edges too; the squares are larger for operands that fill the second-level cache."""
+    made = same([emit("permute", operand(shape, dtype), attributes=((1, 0),))], True)
+    target, itemsize = toolchain.host(), np.dtype(dtype).itemsize
+    steps = re.findall(r"add nsw i64 %L\d+\.i, (\d+)", kernel_module([("k", made.plan.kernels[0])], target))
+    wide, whole = target.vector_bits >= 512, all(size * itemsize % 64 == 0 for size in shape)
+    near = shape[0] * shape[1] * itemsize < 512 << 10
+    side = 32 if near and (wide or whole) else 128 if not near and wide and whole else 0
+    lanes = min(16, max(target.vector_bits // 8 // itemsize, 4))
+    assert steps.count(str(side)) == (2 if side else 0) and steps.count(str(lanes)) >= 2
 
 
 @pytest.mark.parametrize("shape", [(2064, 2100), (2080, 2048)])
