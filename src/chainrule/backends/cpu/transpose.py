@@ -118,13 +118,15 @@ class _Blocks:
         with f.loop(*rows, side) as down, f.loop(*columns, side) as along:
             bottom = f.minimum(f.add(down.index, side), rows[1])
             end = f.minimum(f.add(along.index, side), columns[1])
-            with f.loop(along.index, end, lanes) as first:
-                with f.loop(down.index, bottom, lanes, [("i64", first.index)]) as diagonal:
-                    (column,) = diagonal.values
-                    following = f.add(column, lanes)
-                    over = f.let(f"icmp sge i64 {following}, {end}")
-                    diagonal.next = [f.let(f"select i1 {over}, i64 {along.index}, i64 {following}")]
-                    yield diagonal.index, column
+            with (
+                f.loop(along.index, end, lanes) as first,
+                f.loop(down.index, bottom, lanes, [("i64", first.index)]) as diagonal,
+            ):
+                (column,) = diagonal.values
+                following = f.add(column, lanes)
+                over = f.let(f"icmp sge i64 {following}, {end}")
+                diagonal.next = [f.let(f"select i1 {over}, i64 {along.index}, i64 {following}")]
+                yield diagonal.index, column
 
     def _side(self) -> int:
         """Rows and columns of a square; 0 where blocks share lines that are beyond the second-level cache."""
