@@ -34,6 +34,8 @@ ATTENTION_KEYS = 256
 LANES = 16
 #: chains that the terms of a product of few columns are dealt to
 DEALT = 8
+#: elements of a row up to which kernels in step would wait for what the one before has found in its row
+AWAITED_ROW = 768
 #: primitives that cost many instructions
 TRANSCENDENTAL = frozenset(
     "exp expm1 log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
@@ -143,6 +145,11 @@ class Kernel:
         if self.kind == "reduce" and self.static[1] > self.vector and self.static[2:4] == (1, False):
             return self.static[1]
         return -1
+
+    @property
+    def rows_apart(self) -> int:
+        """How many rows each of kernels in step is behind the one before; what lies on the stack is one row."""
+        return 2 if self.sizes[1] <= AWAITED_ROW and not self.scratch else 1
 
     def key(self) -> tuple:
         """What the code depends on: equal keys, equal functions."""
