@@ -21,8 +21,9 @@ from .loops import axis_range, body_dtypes
 
 #: instructions of a body up to which the rows of a block are unrolled and stay in registers
 UNROLLED = 4
-#: rows and columns of a square of blocks, and where operands are beyond the second-level cache; bytes of such a one
-SIDE, FAR_SIDE, FAR = 32, 128, 512 << 10
+#: rows and columns of a square of blocks, where operands are beyond the second-level cache, and where results go past it;
+#: bytes of an operand that is beyond
+SIDE, FAR_SIDE, PAST_SIDE, FAR = 32, 128, 512, 512 << 10
 #: columns of a strip of blocks that share lines, where columns fall into few sets of the nearest cache, and where
 #: results go past it
 STRIP, CROWDED, LINES = 256, 64, 32
@@ -103,12 +104,11 @@ class _Blocks:
         """Where the blocks of some rows and columns begin, in an order in which the nearest cache keeps up.
 
         The lines of blocks one below or beside the other fall into few of its sets. So squares of blocks are walked
-        along their diagonals. Where they share lines that are far away they follow one another along strips, and so do
-        results that go past the caches.
+        along their diagonals. Where they share lines that are far away they follow one another along strips.
         """
         f, lanes = self.f, self.lanes
         side = self._side()
-        if self.past or not side:
+        if not side:
             width = LINES if self.past else CROWDED if self._crowded() else STRIP
             with f.loop(*columns, width) as strip:
                 stop = f.minimum(f.add(strip.index, width), columns[1])
@@ -137,6 +137,8 @@ class _Blocks:
             wide &= self.lanes * access.dtype.itemsize >= LINE
             whole &= not any(n % LINE for n in bytes_of if n >= LINE)
             size = max(size, *(extent * n for extent, n in zip(kernel.sizes[1:], bytes_of[1:])))
+        if self.past:
+            return PAST_SIDE if whole else 0
         if size < FAR:
             return SIDE if wide or whole else 0
         return FAR_SIDE if wide and whole else 0
