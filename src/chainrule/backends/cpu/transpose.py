@@ -21,8 +21,8 @@ from .loops import axis_range, body_dtypes
 
 #: instructions of a body up to which the rows of a block are unrolled and stay in registers
 UNROLLED = 4
-#: rows and columns of a square of blocks, where operands are beyond the second-level cache, and where results go past it;
-#: bytes of an operand that is beyond
+#: rows and columns of a square of blocks, where operands are beyond the second-level cache, and where results go past
+#: it; bytes of an operand that is beyond
 SIDE, FAR_SIDE, PAST_SIDE, FAR = 32, 128, 512, 512 << 10
 #: columns of a strip of blocks that share lines, where columns fall into few sets of the nearest cache, and where
 #: results go past it
