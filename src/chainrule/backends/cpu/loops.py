@@ -29,6 +29,8 @@ ROWS_AHEAD = 8
 BLOCKS, LIGHT = 4, 4
 #: vectors of a light chain that are written out: turns of a loop would fill what a processor looks at ahead
 WRITTEN_OUT = 4
+#: vectors of a light map past the caches that one turn of its loop computes: more lines are under way at once
+STREAMED = 8
 #: instructions of an element of which several chains are walked at once
 FEW = 6
 #: vectors of a row that are written out one by one
@@ -91,6 +93,12 @@ def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int)
         with f.loop(begin, first, LANES * together) as loop:
             places = [f.add(loop.index, LANES * n) for n in range(together)]
             f.side_by_side([partial(at, place, None) for place in places])
+        begin = first
+    elif f.past and len(code.body.code) <= LIGHT:
+        first = whole_vectors(f, begin, end, LANES * STREAMED)
+        with f.loop(begin, first, LANES * STREAMED) as loop:
+            for number in range(STREAMED):
+                at(f.add(loop.index, LANES * number), None)
         begin = first
     each_vector(f, begin, end, at)
 
