@@ -3,8 +3,9 @@
 Attainable is the lower of the measured peak of fused multiply-adds times the share of vector lanes that the shape can
 use, and the measured bandwidth times the operations a byte. Bandwidth is that of operands of the same size, so of the
 memory that they live in. Memory-bound kernels count the bytes that they have to read and write and are compared with
-a copy of the same size; softmax, whose exponentials may take longer than its bytes, with the longer of that copy and as
-many exponentials alone, measured in the same run. Images, results of convolutions and their gradients have their
+a copy of the same size, which may go past the caches; softmax, whose exponentials may take longer than its bytes, with
+the longer of that copy and as many exponentials alone. Both are timed in turn with the kernel, best blocks are compared
+with best ones and medians with medians. Images, results of convolutions and their gradients have their
 channels last, as between the layers of a program, written by `permute` around the public function; the group "images"
 has them in the user's layout, NCHW, with the conversions inside. Each
 kernel is a compiled function whose result is written over one that exists already, many of them to one native call.
@@ -103,17 +104,17 @@ def _seconds(sides: dict[str, Any], rounds: int) -> dict[str, list[float]]:
 
 
 @lru_cache
-def _rate(name: str, rounds: int) -> float:
-    """Elements in a second of an elementary function alone, operand and result in the second-level cache."""
-    from .kernel_cases import BLOCK as ELEMENTS
+def _alone(name: str) -> Any:
+    """``run(steps)`` of an elementary function alone, operand and result in the second-level cache."""
     from .kernel_cases import elementary
 
-    run, _ = _prepared(next(case for case in elementary() if case.name == name))
-    return ELEMENTS / min(_seconds({name: run}, rounds)[name])
+    return _prepared(next(case for case in elementary() if case.name == name))[0]
 
 
 def measure(case: Any, machine: Any, torch: Any, compare: bool, rounds: int) -> dict[str, Any]:
     """Times and rates of one kernel."""
+    from .kernel_cases import BLOCK as ELEMENTS
+
     run, results = _prepared(case)
     run(1)
     values = results()
@@ -124,11 +125,17 @@ def measure(case: Any, machine: Any, torch: Any, compare: bool, rounds: int) -> 
         _check(case, values, expected())
         if compare:
             sides["torch"] = other
-    seconds = _seconds(sides, rounds)
     operands = sum(a.nbytes for a in case.operands())
     written = sum(v.nbytes for v in values)
     footprint = operands + (0 if case.state else written)
     read, written = case.moved or (operands, written)
+    memory_bound = case.group != "elementary" and not case.flops
+    if memory_bound:
+        # at most all of the table that is gathered from, or what is gathered
+        copied, ways = machine.copies(min(footprint, read + written))
+        sides |= {f"copy {number}": way for number, way in enumerate(ways)}
+        sides |= {"alone": _alone(case.takes)} if case.takes else {}
+    seconds = _seconds(sides, rounds)
     best, middle = min(seconds["chainrule"]), statistics.median(seconds["chainrule"])
     row: dict[str, Any] = {"group": case.group, "kernel": case.name, "us": 1e6 * best, "median_us": 1e6 * middle}
     if case.group == "elementary":
@@ -137,14 +144,17 @@ def measure(case: Any, machine: Any, torch: Any, compare: bool, rounds: int) -> 
         least = machine.seconds(case.flops, case.lanes, read, written, footprint)
         row |= {"rate": case.flops / best / 1e9, "unit": "GFLOP/s", "attainable": case.flops / least / 1e9}
     else:
-        # at most all of the table that is gathered from, or what is gathered
-        limit = machine.copy(min(footprint, read + written))
-        if case.takes:
-            limit = min(limit, _rate(case.takes, rounds) * (read + written) / values[0].size / 1e9)
-        row |= {"rate": (read + written) / best / 1e9, "unit": "GB/s", "attainable": limit}
+        row |= {"rate": (read + written) / best / 1e9, "unit": "GB/s"}
+        limits = []
+        for summary in (min, statistics.median):
+            limit = (read + written) * min(summary(seconds[f"copy {n}"]) for n in range(len(ways))) / copied
+            if case.takes:
+                limit = max(limit, summary(seconds["alone"]) * values[0].size / ELEMENTS)
+            limits.append(limit)
+        row |= {"attainable": (read + written) / limits[0] / 1e9, "median_percent": 100 * limits[1] / middle}
     if "attainable" in row:
         row["percent"] = 100 * row["rate"] / row["attainable"]
-        row["median_percent"] = row["percent"] * best / middle
+        row.setdefault("median_percent", row["percent"] * best / middle)
     if "torch" in seconds:
         row["torch_us"] = 1e6 * min(seconds["torch"])
     return row

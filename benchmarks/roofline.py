@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -14,26 +16,31 @@ from .peak import _width, fma_gflops
 UNROLLED = 8
 #: bytes below which operands are as near as any, and the loop itself would be measured
 LEAST = 16384
+#: elements after which a cache line begins
+LINE = 16
 #: seconds of one measurement of bandwidth
 ENOUGH = 0.1
 
 
 def _source(width: int) -> str:
-    """``reads(p, n, r)`` and ``copies(p, q, n, r)``: r times over n times `UNROLLED` vectors."""
+    """``reads(p, n, r)``, ``copies(p, q, n, r)`` and ``pasts(p, q, n, r)``, which write past the caches where the
+    processor can: r times over n times `UNROLLED` vectors."""
     vector = f"<{width} x float>"
-    step = width * UNROLLED
+    step, bytes_of = width * UNROLLED, 4 * width
     read = ["define float @read(ptr %p, i64 %n) {", "entry:", "  br label %loop", "loop:"]
     read.append("  %i = phi i64 [0, %entry], [%next, %loop]")
     read += [f"  %s{k} = phi {vector} [zeroinitializer, %entry], [%t{k}, %loop]" for k in range(UNROLLED)]
     read.append(f"  %o = mul i64 %i, {step}")
-    copy = ["define void @copy(ptr %p, ptr %q, i64 %n) {", "entry:", "  br label %loop", "loop:"]
+    copy = ["entry:", "  br label %loop", "loop:"]
     copy += ["  %i = phi i64 [0, %entry], [%next, %loop]", f"  %o = mul i64 %i, {step}"]
+    past = list(copy)
     for k in range(UNROLLED):
         place = [f"  %o{k} = add i64 %o, {k * width}", f"  %p{k} = getelementptr float, ptr %p, i64 %o{k}"]
         load = f"  %v{k} = load {vector}, ptr %p{k}, align 4"
         read += [*place, load, f"  %t{k} = fadd {vector} %s{k}, %v{k}"]
-        copy += [*place, load, f"  %q{k} = getelementptr float, ptr %q, i64 %o{k}"]
-        copy.append(f"  store {vector} %v{k}, ptr %q{k}, align 4")
+        for lines, how in ((copy, "align 4"), (past, f"align {bytes_of}, !nontemporal !0")):
+            lines += [*place, load, f"  %q{k} = getelementptr float, ptr %q, i64 %o{k}"]
+            lines.append(f"  store {vector} %v{k}, ptr %q{k}, {how}")
     end = ["  %next = add i64 %i, 1", "  %more = icmp ult i64 %next, %n", "  br i1 %more, label %loop, label %done"]
     read += [*end, "done:"]
     total = "%t0"
@@ -42,11 +49,16 @@ def _source(width: int) -> str:
         total = f"%u{k}"
     read += [f"  %out = extractelement {vector} {total}, i32 0", "  ret float %out", "}"]
     again = ["entry:", "  br label %loop", "loop:", "  %i = phi i64 [0, %entry], [%next, %loop]"]
-    last = [*(line.replace(", %n", ", %r") if "icmp" in line else line for line in end), "done:", "  ret void", "}"]
-    reads = ["define void @reads(ptr %p, i64 %n, i64 %r) {", *again, "  %x = call float @read(ptr %p, i64 %n)", *last]
-    copies = ["define void @copies(ptr %p, ptr %q, i64 %n, i64 %r) {", *again]
-    copies += ["  call void @copy(ptr %p, ptr %q, i64 %n)", *last]
-    return "\n".join([*read, *copy, *end, "done:", "  ret void", "}", *reads, *copies])
+    last = [*(line.replace(", %n", ", %r") if "icmp" in line else line for line in end), "done:"]
+    text = ["!0 = !{i32 1}", *read, "define void @reads(ptr %p, i64 %n, i64 %r) {", *again]
+    text += ["  %x = call float @read(ptr %p, i64 %n)", *last, "  ret void", "}"]
+    for name, lines in (("copy", copy), ("past", past)):
+        text += [f"define void @{name}(ptr %p, ptr %q, i64 %n) {{", *lines, *end, "done:", "  ret void", "}"]
+        plural = "copies" if name == "copy" else "pasts"
+        text += [f"define void @{plural}(ptr %p, ptr %q, i64 %n, i64 %r) {{", *again]
+        text += [f"  call void @{name}(ptr %p, ptr %q, i64 %n)", *last]
+        text += ["  fence seq_cst", "  ret void", "}"]
+    return "\n".join(text)
 
 
 class Machine:
@@ -70,38 +82,43 @@ class Machine:
         pointer, count = ctypes.c_void_p, ctypes.c_int64
         self._reads = ctypes.CFUNCTYPE(None, pointer, count, count)(address("reads"))
         self._copies = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(address("copies"))
+        self._pasts = ctypes.CFUNCTYPE(None, pointer, pointer, count, count)(address("pasts"))
         self._piece = 4 * width * UNROLLED
         self._known: dict[tuple[str, int], float] = {}
 
+    def copies(self, footprint: float) -> tuple[int, list[Callable[[int], Any]]]:
+        """The bytes read and written by a copy whose operands are `footprint` bytes in all, and ways to do it.
+
+        Each way is called with how many times. The best of them is what the machine attains.
+        """
+        size = int(max(footprint, LEAST))
+        pieces = max(size // 2 // self._piece, 1)
+        source, target = (_pages(pieces * self._piece) for _ in range(2))
+        ways = [lambda times: self._copies(source.ctypes.data, target.ctypes.data, pieces, times)]
+        if size >= 1 << 20:  # may go past the caches; too small a size would measure the call
+            ways.append(lambda times: [np.copyto(target, source) for _ in range(times)])
+            ways.append(lambda times: self._pasts(source.ctypes.data, target.ctypes.data, pieces, times))
+        return 2 * pieces * self._piece, ways
+
     def copy(self, footprint: float) -> float:
         """Bytes read plus bytes written in a second, in 1e9, by a copy whose operands are `footprint` bytes in all."""
-
-        def prepare(size: int):
-            pieces = max(size // 2 // self._piece, 1)
-            source, target = (_pages(pieces * self._piece) for _ in range(2))
-            yield 2 * pieces * self._piece
-            yield lambda times: self._copies(source.ctypes.data, target.ctypes.data, pieces, times)
-            if size >= 1 << 20:  # may go past the caches; too small a size would measure the call
-                yield lambda times: [np.copyto(target, source) for _ in range(times)]
-
-        return self._measured("copy", footprint, prepare)
+        return self._measured("copy", footprint, self.copies)
 
     def read(self, footprint: float) -> float:
         """Bytes read in a second, in 1e9, from `footprint` bytes."""
 
-        def prepare(size: int):
-            pieces = max(size // self._piece, 1)
+        def reads(size: float) -> tuple[int, list[Callable[[int], Any]]]:
+            pieces = max(int(size) // self._piece, 1)
             source = _pages(pieces * self._piece)
-            yield pieces * self._piece
-            yield lambda times: self._reads(source.ctypes.data, pieces, times)
+            return pieces * self._piece, [lambda times: self._reads(source.ctypes.data, pieces, times)]
 
-        return max(self._measured("read", footprint, prepare), self.copy(footprint))
+        return max(self._measured("read", footprint, reads), self.copy(footprint))
 
     def _measured(self, kind: str, footprint: float, prepare) -> float:
         footprint = max(footprint, LEAST)
         key = kind, round(np.log(footprint) / np.log(1.1))
         if key not in self._known:
-            moved, *ways = prepare(int(footprint))
+            moved, ways = prepare(footprint)
             best = np.inf
             for way in ways:
                 start = time.process_time()
@@ -127,5 +144,7 @@ class Machine:
 
 
 def _pages(size: int) -> np.ndarray:
-    """Memory that is touched already."""
-    return np.ones(size // 4, np.float32)
+    """Memory that is touched already, from the beginning of a cache line on."""
+    raw = np.ones(size // 4 + LINE, np.float32)
+    start = -raw.ctypes.data % (4 * LINE) // 4
+    return raw[start : start + size // 4]

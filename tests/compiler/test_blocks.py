@@ -1,6 +1,7 @@
 """Maps in square blocks: operands and results that are contiguous along different axes."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_leading_axis_may_change_without_new_code():
     assert len(keys) == 1
 
 
+@pytest.mark.parametrize("shape", [(256, 256), (250, 71), (160, 1024), (176, 1040), (150, 1101), (1023, 150)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blocks_are_walked_along_diagonals_of_squares(shape, dtype):
+    """Every block once, at the edges too; the squares are larger for operands that fill the second-level cache."""
+    made = same([emit("permute", operand(shape, dtype), attributes=((1, 0),))], True)
+    target, itemsize = toolchain.host(), np.dtype(dtype).itemsize
+    steps = re.findall(r"add nsw i64 %L\d+\.i, (\d+)", kernel_module([("k", made.plan.kernels[0])], target))
+    wide, whole = target.vector_bits >= 512, all(size * itemsize % 64 == 0 for size in shape)
+    near = shape[0] * shape[1] * itemsize < 512 << 10
+    side = 32 if near and (wide or whole) else 128 if not near and wide and whole else 0
+    lanes = min(16, max(target.vector_bits // 8 // itemsize, 4))
+    assert steps.count(str(side)) == (2 if side else 0) and steps.count(str(lanes)) >= 2
+
+
 @pytest.mark.parametrize("shape", [(2064, 2100), (2080, 2048)])
 @pytest.mark.parametrize("shift", [0, 4])
 def test_large_results_are_written_past_the_caches(monkeypatch, shape, shift):
@@ -93,7 +108,10 @@ def test_large_results_are_written_past_the_caches(monkeypatch, shape, shift):
     target = toolchain.host()
     assert kernel.past == (1,) and got.ctypes.data % 64 == shift
     wide = target.vector_bits >= 512 and target.architecture == "x86_64"
-    assert ("!nontemporal" in kernel_module([("k", kernel)], target)) == wide
+    code = kernel_module([("k", kernel)], target)
+    assert ("!nontemporal" in code) == wide
+    squares = len(re.findall(r"add nsw i64 %L\d+\.i, 512", code))
+    assert squares == (2 if wide and shape == (2080, 2048) else 0)  # where all lines are whole
 
 
 def test_results_that_are_small_or_split_lines_stay_in_the_caches():

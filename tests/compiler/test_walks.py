@@ -7,7 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu import several_rows, toolchain
 from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.compiler import lowering, schedule
 from chainrule.compiler.kernel import LANES
@@ -99,7 +99,7 @@ def test_arrays_that_come_in_begin_at_a_cache_line(shape):
 
 
 @pytest.mark.parametrize("name", ["sum", "prod"])
-@pytest.mark.parametrize("length", [17, 33, 100, 4100])
+@pytest.mark.parametrize("length", [17, 33, 64, 100, 255, 1000, 4100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 def test_rows_that_are_reduced_at_once_are_reduced_like_one(name, length, dtype):
     x = normal(11, length) + 1
@@ -109,9 +109,15 @@ def test_rows_that_are_reduced_at_once_are_reduced_like_one(name, length, dtype)
     for rows in (1, 3, 4, 5, 11):
         got, plan = compiled(lambda x: reduce(x, axis=1), x[:rows])
         np.testing.assert_array_equal(got, alone[:rows])
-    # four sums of vectors are carried by one loop
-    carried = [len(re.findall(r"phi <16 x", block)) for block in re.split(r"\n[\w.]+:\n", text(plan))]
-    assert max(carried) == 4
+    blocks = re.split(r"\n[\w.]+:\n", text(plan))
+    carried, met = (max(len(re.findall(part, block)) for block in blocks) for part in (r"phi <16 x", "shufflevector"))
+    combined = max(len(re.findall(r"= f?(?:add|mul) <16 x", block)) for block in blocks)
+    if length <= 64:  # four rows are written out, and meet pairwise
+        assert met == 4 * 4 and carried < 4
+    elif length <= several_rows.LONGEST.get(toolchain.host().vector_bits, 256) or length > 4096:
+        assert carried == 4  # of four rows, or of four blocks of a row
+    else:
+        assert carried == 1 and combined >= 4  # one row, the steps of whose chain are written out
 
 
 @pytest.mark.parametrize("rows", [1, 6, 300])

@@ -1,9 +1,10 @@
-"""Chains of kernels along rows that become one: each a row behind the one before, all in one loop along the row.
+"""Chains of kernels along rows that become one: each some rows behind the one before, all in one loop along the row.
 
 A reduction along a row waits for its chain, a map after it for the memory or for a division, an exponential for
 neither. One after another they wait in turn; in step, the processor has all of their operations at once and does what
-it can. When the first kernel is at row r the second is at row r - 1, whose first pass is over, and so on. What each
-row's results are made of, and in which order, stays as it is.
+it can. When the first kernel is at row r the second is at row r - 1, whose first pass is over, and so on; at r - 2
+where rows are so short that it would wait for what the first has found in its row. What each row's results are made
+of, and in which order, stays as it is.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from .kernel import FIRST_BUFFER, LANES, STATUS, Access, Body, Kernel
+from .kernel import FIRST_BUFFER, LANES, STATUS, TRANSCENDENTAL, Access, Body, Kernel
 from .lowering import Step
 
 #: walks in step at most, and instructions of all their elements: more would not fit in registers
 MOST_STAGES, MOST_INSTRUCTIONS = 4, 24
-#: elements of a row from which on it pays, and rows of a chunk
-LONG_ROW, FEWEST_ROWS = 256, 8
+#: elements of a row from which on it pays, and of one that takes elementary functions; rows of a chunk
+LONG_ROW, LONG_HARD_ROW, FEWEST_ROWS = 64, 256, 8
 #: bytes that the rows between the first kernel and the last take at most, to stay in the nearest cache
 NEAR_BYTES = 40 << 10
 #: bytes of all rows from which on they are not in the second-level cache, and that come from the memory
@@ -129,6 +130,9 @@ def _pays(run: Sequence[Step]) -> bool:
     kernels = [step.kernel for step in run if step.kernel is not None]
     walks = [kernel for kernel in kernels if len(kernel.sizes) == 2]
     if len(walks) < 2 or all(k.kind == "map" for k in walks) or walks[0].sizes[0] < FEWEST_ROWS:
+        return False
+    hard = any(i[0] == "op" and i[1].name in TRANSCENDENTAL for kernel in walks for i in _along(kernel).code)
+    if hard and walks[0].sizes[1] < LONG_HARD_ROW:
         return False
     first: dict[int, int] = {}
     last: dict[int, tuple[int, int]] = {}

@@ -34,6 +34,8 @@ ATTENTION_KEYS = 256
 LANES = 16
 #: chains that the terms of a product of few columns are dealt to
 DEALT = 8
+#: elements of a row up to which kernels in step would wait for what the one before has found in its row
+AWAITED_ROW = 768
 #: primitives that cost many instructions
 TRANSCENDENTAL = frozenset(
     "exp expm1 log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
@@ -83,9 +85,10 @@ class Kernel:
     `baked` says whether sizes and strides other than axis 0's are constants of the code.
     `scale`: positions of axis 0 for each row of the task's extent. `ahead`: accesses of which the next rows are asked
     for while these are worked on. `together`: how many rows a reduction along rows takes at once because they are near,
-    0 where they may come from far away. `strips`: whether a reduction down columns walks along a few rows at a time.
-    `past`: accesses that are written past the caches if they begin with a cache line (see past.py).
-    `scratch`: accesses that are a row on the stack, not in a buffer.
+    0 where they may come from far away. `row`: elements of these rows, 0 where their number is an argument.
+    `strips`: whether a reduction down columns walks along a few rows at a time. `past`: accesses that are
+    written past the caches if they begin with a cache line (see past.py). `scratch`: accesses that are a row on the
+    stack, not in a buffer.
     `stages`: the kernels that run in step in one "in_step", with its accesses (see in_step.py).
     """
 
@@ -103,6 +106,7 @@ class Kernel:
     in_place: tuple[int, ...] = ()
     ahead: tuple[int, ...] = ()
     together: int = 0
+    row: int = 0
     strips: bool = False
     past: tuple[int, ...] = ()
     scratch: tuple[int, ...] = ()
@@ -142,12 +146,17 @@ class Kernel:
             return self.static[1]
         return -1
 
+    @property
+    def rows_apart(self) -> int:
+        """How many rows each of kernels in step is behind the one before; what lies on the stack is one row."""
+        return 2 if self.sizes[1] <= AWAITED_ROW and not self.scratch else 1
+
     def key(self) -> tuple:
         """What the code depends on: equal keys, equal functions."""
         vector = self.vector
         if self.baked:
             sizes: tuple = (None, *self.sizes[1:])
-            if self.kind == "reduce" and not self.static[3]:  # the (outermost) reduced extent is an argument
+            if self.kind == "reduce" and not self.static[3] and not self.row:  # the outermost reduced extent varies
                 reduced = self.static[1]
                 sizes = (*sizes[:reduced], None, *sizes[reduced + 1 :])
             free = self.free_axis
@@ -158,7 +167,7 @@ class Kernel:
         return (
             self.kind, self.baked, sizes, vector, strides, self.static,
             _code_key(self.body), _code_key(self.inner), tuple(self.body.stores), tuple(self.inner.stores), self.ahead,
-            self.together, self.strips, self.past, self.scratch, tuple(stage.key() for stage in self.stages),
+            self.together, self.row, self.strips, self.past, self.scratch, tuple(stage.key() for stage in self.stages),
         )  # fmt: skip
 
 

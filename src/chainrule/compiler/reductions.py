@@ -10,6 +10,7 @@ from .elements import Bodies
 from .grouping import Group, tree_of
 from .kernel import SHORT_REDUCTION, Access, Body, Kernel
 from .strides import walking_order
+from .trees import LANE_BLOCK
 from .views import collapse, contiguous
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def _try_reduce(lowering: Lowering, group: Group, item: Item, x: Item, axes, pro
     kernel = Kernel("reduce", tuple(sizes), vector, accesses, body, inner, tuple(bodies.extra), static, lowering.baked)
     kernel.strips = _in_strips(kernel, x.dtype.itemsize)
     rows = x.shape[0] if kept and kept[0] == 0 and x.shape[0] > 1 else 0
+    if rows and lowering.baked and lanes > 1 and vector >= reduced and length <= LANE_BLOCK:
+        kernel.row = length
     lowering.add(kernel, rows, lowering.label([*prologue, item, *group.items]))
     return True
 

@@ -34,7 +34,8 @@ def method_text(kernel: Kernel) -> str:
     """How the loops are cut up: register tiles of a contraction, the tree of a reduction."""
     if kernel.stages:
         trees = [text for text in map(method_text, kernel.stages) if text]
-        return "; ".join([f"{len(kernel.stages)} walks in step, each a row behind the one before", *trees])
+        apart = "a row" if kernel.rows_apart == 1 else "two rows"
+        return "; ".join([f"{len(kernel.stages)} walks in step, each {apart} behind the one before", *trees])
     if kernel.kind == "contract" and isinstance(kernel.static, Tiling):
         return _nest_text(kernel)
     if kernel.kind == "contract":

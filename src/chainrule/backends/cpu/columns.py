@@ -1,8 +1,8 @@
 """Sums down the columns of many rows: along whole stretches of a few rows, with the sums so far in the nearest cache.
 
 The memory brings what lies one behind the other, a page at a time, faster than pieces of many rows. So a strip of
-columns is walked along its rows, several of which share the reading and writing of the sums, while the next are asked
-for.
+columns is walked along its rows, several of which share the reading and writing of the sums: enough for the memory to
+bring the next ones of all of them unasked.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from .bodies import BodyCode, Point
 from .emit import Function, Int, whole_vectors
 
 #: bytes of a row in a strip, and rows that are walked along at once
-STRIP, ROWS = 4096, 4
+STRIP, ROWS = 4096, 8
 
 Combine = Callable[[str, str], str]
 
 
 def reduce_columns(
-    f: Function, inner: Point, outer: Point, columns: tuple[Int, Int], dtype: DType, start: str, combine: Combine
+    f: Function, inner: Point, outer: Point, columns: tuple[Int, Int], dtype: DType, first: str, combine: Combine
 ) -> Int:
     """Reduce the whole vectors of some columns by the chain of a single one; where the rest begins.
 
-    `start`: what a vector of results begins with. `combine` takes two vectors.
+    `first`: what a vector of results begins with. `combine` takes two vectors.
     """
     kernel = f.kernel
-    axis, reduced, access = kernel.vector, kernel.static[1], kernel.inner.code[0][1]
+    axis, reduced = kernel.vector, kernel.static[1]
     length, block = f.extra(0), f.extra(1)
     vector, most = f.builder(LANES).llvm_type(dtype), STRIP // dtype.itemsize
     code = BodyCode(f, kernel.inner, axis)
@@ -48,19 +48,20 @@ def reduce_columns(
 
         def clear(stack: str) -> None:
             with f.loop(0, width, LANES) as along:
-                f.line(f"store {vector} {start}, ptr {place(stack, along.index)}")
+                f.line(f"store {vector} {first}, ptr {place(stack, along.index)}")
 
-        def add_rows(first: Int, together: int) -> None:
-            rows = [corner.moved(reduced, f.add(first, n), kernel.inner) for n in range(together)]
-            next_rows = [row.moved(reduced, ROWS, kernel.inner) for row in rows] if together > 1 else []
-            with f.loop(0, width, LANES) as along:
-                for row in next_rows:
-                    f.prefetch(row.moved(axis, along.index, kernel.inner).pointer(access))
-                here = place(sums, along.index)
-                total = f.let(f"load {vector}, ptr {here}")
-                for row in rows:
-                    total = combine(total, code.run(row.moved(axis, along.index, kernel.inner))[0].ref)
-                f.line(f"store {vector} {total}, ptr {here}")
+        def add_rows(row: Int, together: int) -> None:
+            rows = [corner.moved(reduced, f.add(row, n), kernel.inner) for n in range(together)]
+            pairs = whole_vectors(f, 0, width, 2 * LANES)
+            for start, stop, vectors in ((0, pairs, 2), (pairs, width, 1)):
+                with f.loop(start, stop, vectors * LANES) as along:
+                    for number in range(vectors):
+                        index = f.add(along.index, number * LANES)
+                        here = place(sums, index)
+                        total = f.let(f"load {vector}, ptr {here}")
+                        for each in rows:
+                            total = combine(total, code.run(each.moved(axis, index, kernel.inner))[0].ref)
+                        f.line(f"store {vector} {total}, ptr {here}")
 
         clear(totals)
         with f.loop(0, length, block) as blocks:

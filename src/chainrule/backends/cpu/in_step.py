@@ -1,4 +1,4 @@
-"""Kernels in step: in one loop along the row, each at a row of its own, which is the one behind the kernel before's.
+"""Kernels in step: in one loop along the row, each at a row of its own, one or two behind that of the kernel before.
 
 What is computed once for each row comes before the next walk along it.
 The first rows and the last ones, at which not all kernels have one, are walked by those that have.
@@ -23,7 +23,7 @@ AHEAD = 4096
 
 
 def emit_in_step(f: Function) -> None:
-    """The kernels `stages`, the first one row before the second, and so on."""
+    """The kernels `stages`, the first some rows before the second, and so on."""
     f.both_ways(partial(_emit, f))
 
 
@@ -35,6 +35,7 @@ def _emit(f: Function) -> None:
         stages.append(kind(f, kernel, start))
         start += len(kernel.extra)
     behind = [sum(not isinstance(stage, _Row) for stage in stages[:number]) for number in range(len(stages))]
+    behind = [f.kernel.rows_apart * number for number in behind]
     begin, end = axis_range(f, 0)
     with f.loop(begin, f.add(end, behind[-1])) as loop:
         rows = [f.sub(loop.index, number) for number in behind]
@@ -43,7 +44,7 @@ def _emit(f: Function) -> None:
         with f.when(whole):
             _walk(f, stages, rows, True)
         with f.when(f.let(f"xor i1 {whole}, true")):
-            for number in reversed(range(behind[-1] + 1)):  # what a walk leaves on the stack is read by the next one
+            for number in sorted(set(behind), reverse=True):  # what a walk leaves on the stack is read by the next one
                 row = f.sub(loop.index, number)
                 some = [stage for stage, at in zip(stages, behind) if at == number]
                 inside = f.let(f"icmp sge i64 {row}, {begin}")

@@ -27,6 +27,10 @@ TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
 ROWS_AHEAD = 8
 #: blocks of one sum that are walked at once, and instructions of an element up to which that pays
 BLOCKS, LIGHT = 4, 4
+#: vectors of a light chain that are written out: turns of a loop would fill what a processor looks at ahead
+WRITTEN_OUT = 4
+#: vectors of a light map past the caches that one turn of its loop computes: more lines are under way at once
+STREAMED = 8
 #: instructions of an element of which several chains are walked at once
 FEW = 6
 #: vectors of a row that are written out one by one
@@ -89,6 +93,12 @@ def vector_loop(f: Function, code: BodyCode, point: Point, begin: Int, end: Int)
         with f.loop(begin, first, LANES * together) as loop:
             places = [f.add(loop.index, LANES * n) for n in range(together)]
             f.side_by_side([partial(at, place, None) for place in places])
+        begin = first
+    elif f.past and len(code.body.code) <= LIGHT:
+        first = whole_vectors(f, begin, end, LANES * STREAMED)
+        with f.loop(begin, first, LANES * STREAMED) as loop:
+            for number in range(STREAMED):
+                at(f.add(loop.index, LANES * number), None)
         begin = first
     each_vector(f, begin, end, at)
 
@@ -168,7 +178,7 @@ def emit_reduce(f: Function) -> None:
     along = kernel.vector >= reduced
     chain = _spread_lanes if lanes > 1 else _arg_chain if kernel.static[0] in ("argmax", "argmin") else _chain
     axes = [a for a in range(reduced) if a != kernel.vector]
-    at_once = along and kernel.static[0] not in ("max", "min") and pays(kernel)
+    at_once = along and kernel.static[0] not in ("max", "min") and pays(kernel, f.target.vector_bits)
 
     def nest(depth: int, inner: Point, outer: Point) -> None:
         if depth == len(axes):
@@ -190,10 +200,6 @@ def emit_reduce(f: Function) -> None:
         if at_once and depth == len(axes) - 1:
             rows = kernel.together or ROWS
             first = whole_vectors(f, begin, end, rows)
-            if not kernel.together:
-                # of long rows, several at once would come from the memory more slowly than one after another
-                short = f.let(f"icmp sle i64 {f.extra(0)}, {SHORT_ROW * LANES}")
-                first = f.let(f"select i1 {short}, i64 {first}, i64 {begin}")
             with f.loop(begin, first, rows) as loop:
                 _several_rows(f, [moved(f.add(loop.index, n)) for n in range(rows)])
             begin = first
@@ -391,9 +397,54 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
         one = pairwise(f, name, lanes, dtype)
         return combine(narrow, name, Value(total, dtype), one).ref
 
+    def chain(begin: Int, stop: Int) -> str:
+        """The lanes of the elements begin..stop, which are in one block."""
+        total, start = start_wide.ref, begin
+        masked = always_masked(f)
+        full = stop if masked else whole_vectors(f, begin, stop, LANES)
+        together = side_by_side(f, kernel.inner)
+        if together > 1:
+            begin = whole_vectors(f, start, full, LANES * together)
+            with f.loop(start, begin, LANES * together, [(vector, total)]) as loop:
+                places = [f.add(loop.index, LANES * n) for n in range(together)]
+                given = f.side_by_side([partial(element_at, place, None) for place in places])
+                total = loop.values[0]
+                for one in given:
+                    total = combine(wide, name, Value(total, dtype), Value(one, dtype)).ref
+                loop.next = [total]
+            total = loop.values[0]
+        elif light and not (isinstance(full, int) and full < LANES * WRITTEN_OUT):
+            begin = whole_vectors(f, start, full, LANES * WRITTEN_OUT)
+            with f.loop(start, begin, LANES * WRITTEN_OUT, [(vector, total)]) as loop:
+                total = loop.values[0]
+                for n in range(WRITTEN_OUT):
+                    total = added(total, f.add(loop.index, LANES * n), None)
+                loop.next = [total]
+            total = loop.values[0]
+        if begin != full:
+            with f.loop(begin, full, LANES, [(vector, total)]) as loop:
+                count = f.minimum(f.sub(stop, loop.index), LANES) if masked else None
+                loop.next = [added(loop.values[0], loop.index, count)]
+            total = loop.values[0]
+        rest = f.sub(stop, full)
+        if isinstance(rest, int):
+            return added(total, full, rest) if rest else total
+        if not masked:
+            before = f.block
+            with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
+                more = added(total, full, rest)
+                inside = f.block
+            total = f.let(f"phi {vector} [ {total}, %{before} ], [ {more}, %{inside} ]")
+        return total
+
+    light = kernel.baked and len(kernel.inner.code) <= LIGHT
+    if kernel.row:
+        result = met(start_narrow.ref, chain(0, kernel.row))
+        BodyCode(f, kernel.body, reduced).run(outer, Value(result, dtype))
+        return
     first: Int = 0
     before_all = start_narrow.ref
-    if kernel.baked and len(kernel.inner.code) <= LIGHT:
+    if light:
         # whole blocks, a few at once: each is a chain of its own, and the chains hide each other's latency
         several, first = "%several", "%whole_blocks"  # for all rows alike, so on entry: a division takes its time
         f.entry.append(f"  {several} = mul i64 {block}, {BLOCKS}")
@@ -410,33 +461,7 @@ def _lanes(f: Function, inner: Point, outer: Point) -> None:
         before_all = groups.values[0]
     with f.loop(first, length, block, [(element, before_all)]) as blocks:
         stop = f.minimum(f.add(blocks.index, block), length)
-        masked = always_masked(f)
-        full = stop if masked else whole_vectors(f, blocks.index, stop, LANES)
-        total = start_wide.ref
-        begin: Int = blocks.index
-        together = side_by_side(f, kernel.inner)
-        if together > 1:
-            begin = whole_vectors(f, begin, full, LANES * together)
-            with f.loop(blocks.index, begin, LANES * together, [(vector, total)]) as loop:
-                places = [f.add(loop.index, LANES * n) for n in range(together)]
-                given = f.side_by_side([partial(element_at, place, None) for place in places])
-                total = loop.values[0]
-                for one in given:
-                    total = combine(wide, name, Value(total, dtype), Value(one, dtype)).ref
-                loop.next = [total]
-            total = loop.values[0]
-        with f.loop(begin, full, LANES, [(vector, total)]) as loop:
-            count = f.minimum(f.sub(stop, loop.index), LANES) if masked else None
-            loop.next = [added(loop.values[0], loop.index, count)]
-        total = loop.values[0]
-        if not masked:
-            before = f.block
-            rest = f.sub(stop, full)
-            with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
-                more = added(total, full, rest)
-                inside = f.block
-            total = f.let(f"phi {vector} [ {total}, %{before} ], [ {more}, %{inside} ]")
-        blocks.next = [met(blocks.values[0], total)]
+        blocks.next = [met(blocks.values[0], chain(blocks.index, stop))]
     BodyCode(f, kernel.body, reduced).run(outer, Value(blocks.values[0], dtype))
 
 

@@ -15,14 +15,24 @@ from .emit import Function, Int, whole_vectors
 
 #: rows at once, and instructions up to which an element of a row, and its result, are light
 ROWS, LIGHT = 4, 4
+#: elements of a row up to which several are taken at once, by the bits of a vector register
+LONGEST = {512: 64, 256: 256}
+#: vectors of a row up to which a loop would take longer than they do
+WRITTEN_OUT = 4
 
 Combine = Callable[[str, str], str]
 
 
-def pays(kernel: Kernel) -> bool:
-    """Whether `kernel`, a reduction along rows, has so little to do for each element that it waits for its chain."""
+def pays(kernel: Kernel, bits: int) -> bool:
+    """Whether `kernel`, a reduction along rows, waits for the chain of each, on a target with registers of `bits`.
+
+    It does where an element takes little. A processor with wide registers looks ahead as far as the next row, unless
+    rows are so short that it waits for their ends.
+    """
     light = len(kernel.inner.code) <= LIGHT and len(kernel.body.code) <= 2 * LIGHT
-    return kernel.baked and light and not any(i[0] == "op" and i[1].name in TRANSCENDENTAL for i in kernel.inner.code)
+    if not kernel.baked or not light or any(i[0] == "op" and i[1].name in TRANSCENDENTAL for i in kernel.inner.code):
+        return False
+    return bool(kernel.together) or 0 < kernel.row <= LONGEST.get(bits, LONGEST[256])
 
 
 def reduce_rows(
@@ -61,17 +71,37 @@ def reduce_rows(
             result.append(combine(so_far, given))
         return result
 
-    with f.loop(0, length, block, [(element, start[1])] * len(rows)) as blocks:
-        stop = f.minimum(f.add(blocks.index, block), length)
-        full = whole_vectors(f, blocks.index, stop, LANES)
-        with f.loop(blocks.index, full, LANES, [(vector, start[0])] * len(rows)) as loop:
-            loop.next = added(loop.values, loop.index, None)
-        lanes, before = loop.values, f.block
+    def ends(lanes: list[str], full: Int, stop: Int) -> list[str]:
+        """`lanes` with the elements behind the last whole vector."""
         rest = f.sub(stop, full)
+        if isinstance(rest, int):
+            return added(lanes, full, rest) if rest else lanes
+        before = f.block
         with f.when(f.let(f"icmp sgt i64 {rest}, 0")):
             more = added(lanes, full, rest)
             inside = f.block
-        lanes = [f.let(f"phi {vector} [ {a}, %{before} ], [ {b}, %{inside} ]") for a, b in zip(lanes, more)]
-        blocks.next = [met(total, so_far) for total, so_far in zip(blocks.values, lanes)]
-    for (_, outer), total in zip(rows, blocks.values):
+        return [f.let(f"phi {vector} [ {a}, %{before} ], [ {b}, %{inside} ]") for a, b in zip(lanes, more)]
+
+    starts = [start[0]] * len(rows)
+    if kernel.row:
+        full = kernel.row // LANES * LANES
+        if full <= WRITTEN_OUT * LANES:
+            lanes = starts
+            for index in range(0, full, LANES):
+                lanes = added(lanes, index, None)
+        else:
+            with f.loop(0, full, LANES, [(vector, start[0])] * len(rows)) as loop:
+                loop.next = added(loop.values, loop.index, None)
+            lanes = loop.values
+        totals = [met(start[1], so_far) for so_far in ends(lanes, full, kernel.row)]
+    else:
+        with f.loop(0, length, block, [(element, start[1])] * len(rows)) as blocks:
+            stop = f.minimum(f.add(blocks.index, block), length)
+            whole = whole_vectors(f, blocks.index, stop, LANES)
+            with f.loop(blocks.index, whole, LANES, [(vector, start[0])] * len(rows)) as loop:
+                loop.next = added(loop.values, loop.index, None)
+            lanes = ends(loop.values, whole, stop)
+            blocks.next = [met(total, so_far) for total, so_far in zip(blocks.values, lanes)]
+        totals = blocks.values
+    for (_, outer), total in zip(rows, totals):
         BodyCode(f, kernel.body, axis).run(outer, Value(total, dtype))

@@ -16,12 +16,16 @@ from ...dtypes import DType
 from ..base import Value
 from . import half
 from .bodies import BodyCode, Point
-from .emit import Function, Int, always_masked, memory_type
+from .emit import LINE, Function, Int, always_masked, memory_type
 from .loops import axis_range, body_dtypes
 
 #: instructions of a body up to which the rows of a block are unrolled and stay in registers
 UNROLLED = 4
-#: columns of a strip of blocks, where they fall into few sets of the nearest cache, and where results go past it
+#: rows and columns of a square of blocks, where operands are beyond the second-level cache, and where results go past
+#: it; bytes of an operand that is beyond
+SIDE, FAR_SIDE, PAST_SIDE, FAR = 32, 128, 512, 512 << 10
+#: columns of a strip of blocks that share lines, where columns fall into few sets of the nearest cache, and where
+#: results go past it
 STRIP, CROWDED, LINES = 256, 64, 32
 #: bytes from column to column, or a multiple, with which they do
 SETS = 2048
@@ -64,28 +68,25 @@ class _Blocks:
             self.f.fence()
 
     def _plane(self, point: Point) -> None:
-        """All blocks of the two axes, in strips of `STRIP` columns, whose lines are used up while they are near."""
+        """All blocks of the two axes."""
         f, lanes = self.f, self.lanes
         rows, columns = axis_range(f, self.across), axis_range(f, self.along)
         if all(isinstance(n, int) for n in (*rows, *columns)):
             for width, within in self._parts(columns):
-                with self._strips(within) as strip:
-                    for height, down in self._parts(rows):
-                        with f.loop(*down, lanes) as outer, f.loop(*strip, lanes) as inner:
-                            self._block(point, outer.index, height, inner.index, width)
+                for height, down in self._parts(rows):
+                    with self._places(down, within) as (row, column):
+                        self._block(point, row, height, column, width)
             return
-        with self._strips(columns) as strip, f.loop(*rows, lanes) as outer:
-            high = f.minimum(f.sub(rows[1], outer.index), lanes)
-            with f.loop(*strip, lanes) as inner:
-                wide = f.minimum(f.sub(strip[1], inner.index), lanes)
-                whole = f.let(f"icmp eq i64 {f.add(wide, high)}, {2 * lanes}")
-                with f.when(whole):
-                    self._block(point, outer.index, lanes, inner.index, lanes)
-                with f.when(f.let(f"xor i1 {whole}, true")):
-                    if always_masked(f):
-                        self._picked(point, outer.index, high, inner.index, wide)
-                    else:
-                        self._block(point, outer.index, high, inner.index, wide)
+        with self._places(rows, columns) as (row, column):
+            high, wide = (f.minimum(f.sub(end, here), lanes) for end, here in ((rows[1], row), (columns[1], column)))
+            whole = f.let(f"icmp eq i64 {f.add(wide, high)}, {2 * lanes}")
+            with f.when(whole):
+                self._block(point, row, lanes, column, lanes)
+            with f.when(f.let(f"xor i1 {whole}, true")):
+                if always_masked(f):
+                    self._picked(point, row, high, column, wide)
+                else:
+                    self._block(point, row, high, column, wide)
 
     def _picked(self, point: Point, row: Int, height: Int, column: Int, width: Int) -> None:
         """A block at the edge whose elements are picked one by one: slower than transposing it, and little code."""
@@ -98,21 +99,55 @@ class _Blocks:
             code.hoist(here)
             code.run(here)
 
+    @contextmanager
+    def _places(self, rows: tuple[Int, Int], columns: tuple[Int, Int]) -> Iterator[tuple[Int, Int]]:
+        """Where the blocks of some rows and columns begin, in an order in which the nearest cache keeps up.
+
+        The lines of blocks one below or beside the other fall into few of its sets. So squares of blocks are walked
+        along their diagonals. Where they share lines that are far away they follow one another along strips.
+        """
+        f, lanes = self.f, self.lanes
+        side = self._side()
+        if not side:
+            width = LINES if self.past else CROWDED if self._crowded() else STRIP
+            with f.loop(*columns, width) as strip:
+                stop = f.minimum(f.add(strip.index, width), columns[1])
+                with f.loop(*rows, lanes) as outer, f.loop(strip.index, stop, lanes) as inner:
+                    yield outer.index, inner.index
+            return
+        with f.loop(*rows, side) as down, f.loop(*columns, side) as along:
+            bottom = f.minimum(f.add(down.index, side), rows[1])
+            end = f.minimum(f.add(along.index, side), columns[1])
+            with (
+                f.loop(along.index, end, lanes) as first,
+                f.loop(down.index, bottom, lanes, [("i64", first.index)]) as diagonal,
+            ):
+                (column,) = diagonal.values
+                following = f.add(column, lanes)
+                over = f.let(f"icmp sge i64 {following}, {end}")
+                diagonal.next = [f.let(f"select i1 {over}, i64 {along.index}, i64 {following}")]
+                yield diagonal.index, column
+
+    def _side(self) -> int:
+        """Rows and columns of a square; 0 where blocks share lines that are beyond the second-level cache."""
+        kernel = self.f.kernel
+        size, wide, whole = 0, True, True
+        for access in kernel.accesses if kernel.baked else ():
+            bytes_of = [abs(stride) * access.dtype.itemsize for stride in access.strides]
+            wide &= self.lanes * access.dtype.itemsize >= LINE
+            whole &= not any(n % LINE for n in bytes_of if n >= LINE)
+            size = max(size, *(extent * n for extent, n in zip(kernel.sizes[1:], bytes_of[1:])))
+        if self.past:
+            return PAST_SIDE if whole else 0
+        if size < FAR:
+            return SIDE if wide or whole else 0
+        return FAR_SIDE if wide and whole else 0
+
     def _crowded(self) -> bool:
         """Whether the columns of an operand that lies across drive one another out of the nearest cache."""
         kernel = self.f.kernel
         accesses = [kernel.accesses[self.body.code[n][1]] for n in self.loads]
         return kernel.baked and any(a.strides[self.along] * a.dtype.itemsize % SETS == 0 for a in accesses)
-
-    @contextmanager
-    def _strips(self, columns: tuple[Int, Int]) -> Iterator[tuple[Int, Int]]:
-        begin, end = columns
-        strip = LINES if self.past else CROWDED if self._crowded() else STRIP
-        if isinstance(begin, int) and isinstance(end, int) and end - begin <= strip:
-            yield columns
-            return
-        with self.f.loop(begin, end, strip) as loop:
-            yield loop.index, self.f.minimum(self.f.add(loop.index, strip), end)
 
     def _parts(self, bounds: tuple[Int, Int]) -> list[tuple[int, tuple[int, int]]]:
         """Extents of blocks, and what they cover: whole blocks, and the rest."""
