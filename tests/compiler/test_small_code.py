@@ -10,7 +10,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.backends.cpu import toolchain
-from chainrule.backends.cpu.loops import TOGETHER
+from chainrule.backends.cpu.reductions import TOGETHER
 
 RANDOM = np.random.default_rng(5)
 

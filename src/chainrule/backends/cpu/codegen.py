@@ -13,11 +13,12 @@ from .attention_pairs_grad import emit_pair_attention_grad
 from .contract import emit_contract
 from .emit import Function
 from .in_step import emit_in_step
-from .loops import emit_map, emit_reduce, emit_scatter
+from .loops import emit_map, emit_scatter
 from .nest import emit_nest
 from .packing import emit_pack
 from .pair_packing import emit_pair_pack
 from .planes import emit_planes
+from .reductions import emit_reduce
 from .sparse import emit_csr, emit_rows
 from .toolchain import Target
 from .transpose import emit_blocks

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..base import Value
-from .emit import Function, Int
+from .emit import Function, Int, always_masked
 from .emit import llvm_type as element_type
 from .half import multiply_pairs
-from .loops import always_masked, axis_range
+from .loops import axis_range
 from .toolchain import Target
 
 

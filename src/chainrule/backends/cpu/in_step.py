@@ -16,7 +16,8 @@ from ..base import Value
 from .bodies import BodyCode, Point
 from .emit import LINE, Function, Int, whole_vectors
 from .extremes import keys_for
-from .loops import axis_range, body_dtypes, combine, identity, pairwise, side_by_side
+from .loops import axis_range, body_dtypes, side_by_side
+from .reductions import combine, identity, pairwise
 
 #: bytes behind where a kernel is that are asked for, in whole rows
 AHEAD = 4096
