@@ -79,12 +79,16 @@ def test_run_writes_json(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_softmax_is_limited_by_the_slower_of_its_bytes_and_its_exponentials(monkeypatch: pytest.MonkeyPatch) -> None:
     case = next(case for case in kernel_cases.memory() if case.name == "softmax rows 64x1024")
     assert case.takes == "exp" and not any(c.takes for c in kernel_cases.memory() if "softmax" not in c.name)
-    machine = SimpleNamespace(copy=lambda footprint: 100.0)
-    for rate, attainable in ((1e9, 8.0), (20e9, 100.0)):  # 8 bytes an element
-        monkeypatch.setattr(kernels, "_rate", lambda name, rounds, rate=rate: rate)
+    size = 8 * 64 * 1024  # bytes, of the operand and the result
+    machine = SimpleNamespace(copies=lambda footprint: (size, [lambda times: None] * 2))
+    for alone, least in ((1e-6, 4e-6), (10e-6, 10e-6 * 64 * 1024 / kernel_cases.BLOCK)):
+        times = {"chainrule": [8e-5, 4e-5], "copy 0": [7e-6, 5e-6], "copy 1": [8e-6, 4e-6], "alone": [alone, alone]}
+        monkeypatch.setattr(kernels, "_seconds", lambda sides, rounds, times=times: {s: times[s] for s in sides})
         row = kernels.measure(case, machine, None, False, 1)
-        assert row["attainable"] == pytest.approx(attainable)
-        assert row["percent"] == pytest.approx(100 * row["rate"] / attainable)
+        assert row["attainable"] == pytest.approx(size / least / 1e9)
+        assert row["percent"] == pytest.approx(100 * least / 4e-5)
+        middle = max(6e-6, alone * 64 * 1024 / kernel_cases.BLOCK)
+        assert row["median_percent"] == pytest.approx(100 * middle / 6e-5)
 
 
 def test_wrong_results_stop_the_benchmark() -> None:
