@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule import nn
 from chainrule.compiler import chunks
 
 
@@ -82,3 +83,16 @@ def test_an_epilogue_is_not_counted_for_every_term() -> None:
         cr.compile(update)(normal(2048, 512), normal(512), normal(512), normal(512))
     read = 2048 * 512 * 4 / chunks.WALK_RATE
     assert read <= max(costs) <= 1.1 * read
+
+
+def test_a_small_product_does_not_make_chunks_of_images_larger(threads: int) -> None:
+    """A product of few rows by a few features has tiles of eight rows; the images beside it are far larger."""
+    first, second, affine = nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1), nn.Linear(16, 32)
+
+    def network(x, t):
+        x = nn.functional.relu(first(x)) + affine(t)[:, :, None, None]
+        return nn.functional.relu(second(x))
+
+    tasks = tasks_of(cr.compile(network), normal(32, 32, 28, 28), normal(32, 16))
+    found = {task.chunk for task in tasks if any(call.label.startswith("convolution") for call in task.calls)}
+    assert found == {1}

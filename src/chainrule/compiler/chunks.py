@@ -189,9 +189,17 @@ def rows_at_once(steps: Sequence[Step]) -> int:
 
 
 def _tile_rows(steps: Sequence[Step]) -> int:
-    """Rows of the highest register tile of products: of smaller chunks, rows would be computed twice."""
-    tilings = [step.kernel.static for step in steps if step.kernel is not None and step.kernel.scale == 1]
-    return max((tiling.tile[0] for tiling in tilings if isinstance(tiling, Tiling) and tiling.tile), default=1)
+    """Rows of the highest register tile of products that take most of the time.
+
+    Of smaller chunks they would compute rows twice. Where they are a small part of a chain, it is worth more that a few
+    rows of all the rest stay in cache.
+    """
+    rows, products = 1, 0.0
+    for step in steps:
+        tiling = step.kernel.static if step.kernel is not None and step.kernel.scale == 1 else None
+        if isinstance(tiling, Tiling) and tiling.tile and not tiling.block and tiling.tile[0] > 1:
+            rows, products = max(rows, tiling.tile[0]), products + step_cost(step)
+    return rows if 2 * products > sum(map(step_cost, steps)) else 1
 
 
 def _right_operand(step: Step) -> int:
