@@ -10,6 +10,7 @@ BENCHMARKS = {
     "compile": "compile times of whole steps, cold and from disk, and by the depth of a network",
     "matmul": "matrix products on one thread beside NumPy and PyTorch, in % of peak",
     "kernels": "single kernels on one thread in % of what this machine can attain",
+    "bfloat16": "a training step under autocast and a product, beside float32, on one thread",
     "contention": "steps while another process keeps one core busy",
     "memory": "bytes allocated for a step beside PyTorch; memory over many uncompiled steps and many shapes",
     "derivatives": "operations of derivatives, per-example gradients and Hessians beside peers, deep graphs",

@@ -78,10 +78,11 @@ def _check(case: Any, ours: list[Any], theirs: list[Any]) -> None:
             raise SystemExit(f"{case.group}, {case.name}: wrong by {error} of at most {scale}")
 
 
-def _seconds(sides: dict[str, Any], rounds: int) -> dict[str, list[float]]:
+def in_turn(sides: dict[str, Any], rounds: int) -> dict[str, list[float]]:
     """Seconds a step of each side, a figure a round, in turn: of the processor, which other processes do not lengthen.
 
-    There is one thread in each, so that on a quiet machine this is the time that passes.
+    There is one thread in each, so that on a quiet machine this is the time that passes. An untimed block goes before
+    each timed one: operands lie where the side's own steps leave them, not where those of another did.
     """
     steps = {}
     for name, run in sides.items():
@@ -97,6 +98,7 @@ def _seconds(sides: dict[str, Any], rounds: int) -> dict[str, list[float]]:
     result: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, run in sides.items():
+            run(steps[name])
             start = time.process_time()
             run(steps[name])
             result[name].append((time.process_time() - start) / steps[name])
@@ -135,7 +137,7 @@ def measure(case: Any, machine: Any, torch: Any, compare: bool, rounds: int) -> 
         copied, ways = machine.copies(min(footprint, read + written))
         sides |= {f"copy {number}": way for number, way in enumerate(ways)}
         sides |= {"alone": _alone(case.takes)} if case.takes else {}
-    seconds = _seconds(sides, rounds)
+    seconds = in_turn(sides, rounds)
     best, middle = min(seconds["chainrule"]), statistics.median(seconds["chainrule"])
     row: dict[str, Any] = {"group": case.group, "kernel": case.name, "us": 1e6 * best, "median_us": 1e6 * middle}
     if case.group == "elementary":

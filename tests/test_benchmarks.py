@@ -83,6 +83,29 @@ def test_native_loop_equals_uncompiled_calls(workload: Workload) -> None:
     np.testing.assert_array_equal(losses, expected)
 
 
+def test_step_under_autocast_has_nearly_the_same_losses() -> None:
+    (workload,) = (w for w in NETWORKS if w.name == "char-gpt")
+    data = ours.tensors(workload)
+    single, half = (
+        ours.python_check(workload, cr.compile(ours.build(workload, precision)), data, 3)
+        for precision in (None, cr.autocast("bfloat16"))
+    )
+    assert np.all(single != half)
+    np.testing.assert_allclose(half, single, rtol=1e-2)
+
+
+@pytest.mark.slow
+def test_bfloat16_benchmark_prints_quotients(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import bfloat16
+
+    threads = cr.get_num_threads()
+    try:
+        bfloat16.main(["--workloads", "", "--size", "64", "--rounds", "2"])
+    finally:
+        cr.set_num_threads(threads)
+    assert "product of 64x64" in capsys.readouterr().out
+
+
 @needs_torch
 @pytest.mark.parametrize("workload", [w for w in ALL if w.name in WORKLOADS], ids=lambda w: w.name)
 def test_torch_has_the_reference_losses(workload: Workload) -> None:

@@ -83,7 +83,7 @@ def test_softmax_is_limited_by_the_slower_of_its_bytes_and_its_exponentials(monk
     machine = SimpleNamespace(copies=lambda footprint: (size, [lambda times: None] * 2))
     for alone, least in ((1e-6, 4e-6), (10e-6, 10e-6 * 64 * 1024 / kernel_cases.BLOCK)):
         times = {"chainrule": [8e-5, 4e-5], "copy 0": [7e-6, 5e-6], "copy 1": [8e-6, 4e-6], "alone": [alone, alone]}
-        monkeypatch.setattr(kernels, "_seconds", lambda sides, rounds, times=times: {s: times[s] for s in sides})
+        monkeypatch.setattr(kernels, "in_turn", lambda sides, rounds, times=times: {s: times[s] for s in sides})
         row = kernels.measure(case, machine, None, False, 1)
         assert row["attainable"] == pytest.approx(size / least / 1e9)
         assert row["percent"] == pytest.approx(100 * least / 4e-5)

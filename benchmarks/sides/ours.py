@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any
 
@@ -15,8 +16,8 @@ from .base import Candidate
 from .our_networks import network
 
 
-def build(workload: Workload):
-    """``step(*batch) -> loss``, uncompiled, with weights of its own."""
+def build(workload: Workload, precision: AbstractContextManager | None = None):
+    """``step(*batch) -> loss``, uncompiled, with weights of its own; the forward pass within `precision`."""
     model = network(workload)
     options: dict[str, Any] = {"lr": workload.learning_rate, "weight_decay": workload.weight_decay}
     optimizer: optim.Optimizer
@@ -27,7 +28,8 @@ def build(workload: Workload):
 
     def step(*batch):
         optimizer.zero_grad()
-        loss = model(*batch)
+        with precision or nullcontext():
+            loss = model(*batch)
         loss.backward()
         optimizer.step()
         return loss

@@ -199,3 +199,46 @@ def test_results_with_channels_last_are_written_where_they_belong() -> None:
     check(turned(y, (0, 3, 2, 1)), turned(emit("sum", y, attributes=((1,),)), (2, 0, 1)))
     kinds = [kernel.label for kernel in plan_of(turned(y, LAST)).kernels if kernel.kind == "map"]
     assert sorted(set(kinds)) == ["copy", "pack", "zeros"] and kinds.count("copy") == 1
+
+
+def enlarged(x: Node, times: int) -> Node:
+    """An image with each row and column repeated, as three movements."""
+    n, c, h, w = x.shape
+    x = emit("reshape", x, attributes=((n, c, h, 1, w, 1),))
+    x = emit("broadcast", x, attributes=((n, c, h, times, w, times), tuple(range(6))))
+    return emit("reshape", x, attributes=((n, c, h * times, w * times),))
+
+
+def maps_of(*outputs: Node) -> list[str]:
+    return [kernel.label for kernel in plan_of(*outputs).kernels if kernel.kind == "map"]
+
+
+def test_an_enlarged_image_is_copied_once_into_the_zeros_around_it(images) -> None:
+    x, w = images
+    y = convolve(x, w)
+    again = floats(3, 4, 3, 3)
+    kinds = maps_of(convolve(enlarged(y, 2), again))
+    assert kinds.count("reshape") == 1 and "copy" not in kinds and "channels last" not in kinds
+    check(convolve(enlarged(y, 2), again), convolve(enlarged(y, 3), again, 2), convolve(enlarged(y, 2), again, 0))
+    check(convolve(enlarged(x, 2), w), convolve(enlarged(floats(2, 5, 4, 3), 2), w))
+    check(emit("tanh", enlarged(y, 2)), enlarged(y, 2), emit("sum", enlarged(y, 2), attributes=((2,),)))
+    check(convolve(enlarged(y, 2), again), emit("exp", enlarged(y, 2)))  # what is padded is used elsewhere too
+
+
+def test_reshapes_of_images_that_mix_their_axes(images) -> None:
+    x, w = images
+    y = convolve(x, w)  # 2, 4, 9, 7
+    for shape in ((2, 4, 7, 9), (2, 2, 14, 9), (8, 1, 9, 7), (2, 9, 4, 7), (1, 8, 9, 7), (2, 4, 63, 1), (2, 12, 21)):
+        reshaped = emit("reshape", y, attributes=(shape,))
+        check(emit("tanh", reshaped), emit("sum", reshaped, attributes=((1,),)))
+        if len(shape) == 4:
+            check(convolve(reshaped, floats(3, shape[1], 3, 3)))
+    flat = emit("reshape", turned(y, (0, 2, 1, 3)), attributes=((2, 36, 7),))
+    check(emit("tanh", flat), emit("reshape", flat, attributes=((2, 9, 28),)))
+
+
+def test_zeros_around_volumes() -> None:
+    check(convolve(emit("relu", floats(2, 3, 4, 5, 6)), floats(4, 3, 3, 3, 3)))
+    check(convolve(emit("relu", floats(2, 3, 5)), floats(4, 3, 3)))
+    x = emit("relu", floats(3, 2, 4, 3))
+    check(convolve(pad(x, (0, 0, 2, 0), (0, 0, 1, 3)), floats(3, 2, 2, 2), 0))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import pairs
 from .canonical import Item
 from .elements import Bodies, shift_accesses
+from .few_outputs import few_outputs, few_outputs_nest
 from .grouping import Group
 from .images import classes, minimal
 from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling, Window
@@ -175,6 +176,10 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
         sources = near_operands(lowering, item) if depthwise else None
         if sources is not None:
             lower_turned(lowering, group, item, sources, _contract)
+            return
+        if few_outputs(lowering, item):
+            space, a, b = few_outputs_nest(item, _channels_last(lowering, x), _place(lowering, g))
+            _nest(lowering, group, item, space, a, b, packed=False)
             return
         base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
         turning = not depthwise and turns_in_registers(lowering, item)

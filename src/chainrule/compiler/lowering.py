@@ -36,7 +36,7 @@ from .products import lower_generic_product, lower_product, pack_operand
 from .recompute import recompute_late
 from .reductions import lower_reduction
 from .sparse_lowering import lower_csr
-from .strides import walking_order
+from .strides import reshaped_strides, walking_order
 from .views import Layout, View, Views, collapse, contiguous
 
 #: columns that one thread adds up at least, where a scatter is shared along them
@@ -294,23 +294,25 @@ class Lowering:
         return row * max(together, 1) if low >= 0 and high < row else 0
 
     def _zero_border(self, buffer: Buffer, layout: Layout) -> None:
-        """Write the zeros around an item, slab by slab; the code is the same for all shapes."""
-        shape = list(layout.allocated())
-        strides = contiguous(tuple(shape))
-        offset = 0
-        for place, axis in enumerate(layout.order):
-            low, high = layout.low[axis], layout.high[axis]
-            for first, width in ((0, low), (low + layout.shape[axis], high)):
-                if width:
-                    slab = (*shape[:place], width, *shape[place + 1 :])
-                    bodies = Bodies(self, slab, [])
-                    body = Body([("const", 0, buffer.dtype)])
-                    body.stores.append(
-                        (0, bodies.access(buffer.number, buffer.dtype, offset + first * strides[place], strides))
-                    )
-                    self.add_map(bodies, body, slab, "zeros", baked=False)
-            shape[place] = layout.shape[axis]
-            offset += low * strides[place]
+        """Write the zeros around an item: those before and behind its elements, and the gaps between; the code is the
+        same for all shapes."""
+        count, *extents = (layout.shape[axis] for axis in layout.order)
+        whole, *strides = contiguous(layout.allocated())
+        first = layout.offset()
+        behind = first + 1 + sum((extent - 1) * stride for extent, stride in zip(extents, strides))
+        slabs = [(0, (count, first), (whole, 1)), (behind, (count, whole - behind), (whole, 1))]
+        if first == whole - behind:
+            slabs = [(0, (count, 2, first), (whole, behind, 1))]
+        for axis, (extent, stride) in enumerate(zip(extents, strides)):
+            span = 1 + sum((n - 1) * step for n, step in zip(extents[axis + 1 :], strides[axis + 1 :]))
+            gaps = (count, *extents[:axis], extent - 1, stride - span)
+            slabs.append((first + span, gaps, (whole, *strides[: axis + 1], 1)))
+        for start, slab, steps in slabs:
+            if 0 not in slab:
+                bodies = Bodies(self, slab, [])
+                body = Body([("const", 0, buffer.dtype)])
+                body.stores.append((0, bodies.access(buffer.number, buffer.dtype, start, steps)))
+                self.add_map(bodies, body, slab, "zeros", baked=False)
 
     def _finish(self, kind: str, bodies: Bodies, body: Body, groups, vector: int, baked: bool) -> Kernel:
         """A kernel over collapsed axes."""
@@ -346,13 +348,15 @@ class Lowering:
         self.add(kernel, shape[0] if shape and shape[0] > 1 else 0, label)
 
     def _copy(self, group: Group) -> None:
-        """Write the elements of a view, in the order of the operand's axes, into a buffer of their own."""
+        """Write the elements of a view into a buffer of their own."""
         item = group.anchor
         assert item is not None
         x = item.inputs[0]
         if 0 in x.shape:
             return
-        self.write(x, x.shape, self.buffer(item), 0, contiguous(x.shape), label="reshape")
+        place = self.views[item]
+        strides = reshaped_strides(x.shape, item.shape, place.strides)
+        self.write(x, x.shape, self.buffer(item), place.offset, strides, label="reshape")
 
     def stays(self, source: int) -> bool:
         """Whether a buffer is read again and again with the same contents: by the iterations of a loop."""

@@ -4,22 +4,22 @@ Permuting, broadcasting, slicing, flipping and most reshaping cost nothing: they
 element lies. A reshape that strides cannot express makes its result an item that is copied.
 
 Where the elements of a stored item lie is chosen here too (`Layout`). Leaves and results of the program are row-major.
-Images that a convolution computes have their channels last; what is computed elementwise from them, or by reducing
-them, keeps that order of axes. An item that is padded with zeros for a convolution is stored inside its padding, so
-that padding it is a view as well.
+Images that a convolution computes have their channels last; what is computed elementwise from them, by reducing
+them or by a reshape that copies them, keeps that order of axes. An item that is padded with zeros for a convolution is
+stored inside its padding, so that padding it is a view as well.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from ..dtypes import bfloat16
 from .attention import KINDS as ATTENTION
 from .canonical import MOVEMENTS, UNBUFFERED, WHOLE, Item
-from .strides import contiguous, reshape_strides
+from .strides import contiguous, reshape_groups, reshape_strides
 
 #: kinds whose results have their channels last
 CONVOLUTIONS = frozenset(("convolution", "convolution_input_grad"))
@@ -75,6 +75,7 @@ class Views:
         self._views: dict[int, View] = {}
         self.copied: set[int] = set()
         self.layouts: dict[int, Layout] = {}
+        self._copies: dict[int, Item] = {}  # of reshapes, inside of the zeros that a convolution wants
         self._fixed = {item.index for item in outputs}
         self._fixed |= {operand.index for item in items if item.kind in WHOLE for operand in item.inputs}
         self._within: set[int] = set()  # pads that are views: their operand is stored inside its zeros
@@ -91,9 +92,15 @@ class Views:
                 view = moved(self._views[item.inputs[0].index], item.inputs[0].shape, item)
                 if view is None:
                     self.copied.add(item.index)
+                    view = self._reshaped(item)
+                else:
+                    self._copies.pop(item.index, None)
             elif item.index in self._within:
                 view = self._padded(item)
-            elif item.kind == "copy" and self.inside.get(self._views[item.inputs[0].index].base.index) is item:
+            elif item.kind == "copy" and (
+                self.inside.get(self._views[item.inputs[0].index].base.index) is item
+                or self._copies.get(item.inputs[0].index) is item
+            ):
                 view = self._views[item.inputs[0].index]
             self._views[item.index] = view or (given or {}).get(item.index) or self._own(item)
 
@@ -122,6 +129,8 @@ class Views:
                 continue
             if x.kind in UNBUFFERED or x.kind in WHOLE or x.index in self._fixed or x.index in self._within:
                 continue
+            if x.kind == "copy" and x.inputs[0].kind == "reshape" and x.inputs[0].index not in self._fixed:
+                self._copies[x.inputs[0].index] = x
             self._within.add(item.index)
             before, behind = found.setdefault(x.index, ([0] * len(low), [0] * len(low)))
             before[:] = map(max, before, low)
@@ -164,6 +173,27 @@ class Views:
                     found.setdefault(x.index, item)
         return found
 
+    def _reshaped(self, item: Item) -> View | None:
+        """Where a reshape that copies images puts them: in their order of axes, inside the zeros around them."""
+        rank, x = len(item.shape), self._views[item.inputs[0].index]
+        groups = reshape_groups(item.inputs[0].shape, item.shape)
+        copy = self._copies.get(item.index)
+        if copy is not None:
+            order, padding = (0, *range(2, rank), 1), self._padding[copy.index]
+            if _together(order, groups, [sum(zeros) for zeros in zip(*padding)]):
+                return self._laid_out(item, order, *padding)
+            del self._copies[item.index]
+        if rank < 3 or item.index in self._fixed or x.base.index not in self.layouts:
+            return None
+        far = [max(abs(x.strides[axis]) for axis in old) for old, _ in groups]
+        walked = [0, *sorted(range(1, len(groups)), key=lambda group: -far[group])]
+        order = tuple(axis for group in walked for axis in groups[group][1])
+        return self._laid_out(item, order, [0] * rank, [0] * rank) if order != tuple(range(rank)) else None
+
+    def _laid_out(self, item: Item, order: tuple[int, ...], low: Sequence[int], high: Sequence[int]) -> View:
+        layout = self.layouts[item.index] = Layout(item.shape, order, tuple(low), tuple(high))
+        return View(item, layout.offset(), layout.strides())
+
     def _is_result(self, item: Item, order: tuple[int, ...]) -> bool:
         """Whether an item, with its axes in memory in this order, is what a result is a view of, row by row."""
         result = self._results.get(item.index)
@@ -189,8 +219,7 @@ class Views:
             return View(item, 0, contiguous(item.shape))
         if self._is_result(item, order):
             self.inside[item.index] = self._results[item.index]
-        layout = self.layouts[item.index] = Layout(item.shape, order, tuple(low), tuple(high))
-        return View(item, layout.offset(), layout.strides())
+        return self._laid_out(item, order, low, high)
 
     def _order(self, item: Item) -> tuple[int, ...]:
         """The axes of an item in memory: that of its operands, if one of them is not in row-major order."""
@@ -230,6 +259,15 @@ class Views:
         if not informed:
             self._free.add(item.index)
         return repeated
+
+
+def _together(order: tuple[int, ...], groups: list[tuple[list[int], list[int]]], zeros: Sequence[int]) -> bool:
+    """Whether what each group of axes is reshaped to lies side by side, with no zeros between."""
+    for _, made in groups:
+        first = order.index(made[0])
+        if order[first : first + len(made)] != tuple(made) or (len(made) > 1 and any(zeros[axis] for axis in made)):
+            return False
+    return True
 
 
 def _in_step(x: Item, offset: int, strides: tuple[int, ...]) -> bool:

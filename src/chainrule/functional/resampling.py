@@ -55,10 +55,24 @@ def _targets(name: str, input: Tensor, size: Any, scale_factor: Any) -> tuple[Sh
     return out, list(factors)
 
 
-def _nearest(x: Tensor, axis: int, out: int, factor: float | None, exact: bool) -> Tensor:
+def _nearest(x: Tensor, out: Shape, factors: list[float | None], exact: bool) -> Tensor:
+    times = []
+    for axis, (extent, factor) in enumerate(zip(out, factors), 2):
+        whole, rest = divmod(extent, x.shape[axis])
+        if rest or factor not in (None, whole):
+            x, whole = _taken(x, axis, extent, factor, exact), 1
+        times.append(whole)
+    if max(times) == 1:
+        return x
+    front, spatial = x.shape[:2], x.shape[2:]
+    apart = [n for extent in spatial for n in (extent, 1)]
+    repeated = [n for pair in zip(spatial, times) for n in pair]
+    x = fn.broadcast_to(fn.reshape(x, (*front, *apart)), (*front, *repeated))
+    return fn.reshape(x, (*front, *out))
+
+
+def _taken(x: Tensor, axis: int, out: int, factor: float | None, exact: bool) -> Tensor:
     extent = x.shape[axis]
-    if out % extent == 0 and factor in (None, out // extent):
-        return fn.repeat(x, out // extent, axis=axis) if out > extent else x
     # PyTorch counts in float32 here, which decides about places that lie on a boundary
     scale = np.float32(1.0 / factor) if factor else np.float32(extent) / np.float32(out)
     places = (np.arange(out, dtype=np.float32) + np.float32(0.5 if exact else 0.0)) * scale
@@ -201,15 +215,15 @@ def interpolate(
         factors = [None] * count
     if mode == "area":
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[count - 1](input, out)
+    if mode.startswith("nearest"):
+        return _nearest(input, out, factors, mode == "nearest-exact")
     for axis, (extent, factor) in enumerate(zip(out, factors), 2):
         if antialias:
             input = _antialiased(input, axis, extent, factor, bool(align_corners), mode == "bicubic")
         elif mode == "bicubic":
             input = _cubic(input, axis, extent, factor, bool(align_corners))
-        elif mode in LINEAR:
-            input = _linear(input, axis, extent, factor, bool(align_corners))
         else:
-            input = _nearest(input, axis, extent, factor, mode == "nearest-exact")
+            input = _linear(input, axis, extent, factor, bool(align_corners))
     return input
 
 
