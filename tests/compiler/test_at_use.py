@@ -119,3 +119,60 @@ def test_late_users_share_what_is_computed_again(threads):
         assert sum(i[0] == "op" and i[1].name == "erf" for i in codes) == 5  # the last is not made again
     finally:
         cr.set_num_threads(before)
+
+
+def images(x, w1, w2, weight, bias):
+    """A normalisation between two convolutions, around which a connection leads."""
+
+    def loss(w1, w2, weight, bias):
+        h = functional.conv2d(x, w1, padding=1)
+        n = functional.silu(functional.group_norm(h, 4, weight, bias))
+        return cr.square(functional.conv2d(n, w2, padding=1) + h).sum()
+
+    return cr.grad(loss, argnums=(0, 1, 2, 3))(w1, w2, weight, bias)
+
+
+def batches(x, w1, w2, weight, bias):
+    def loss(w1, w2, weight, bias):
+        h = functional.conv2d(x, w1, padding=1)
+        n = functional.relu(functional.batch_norm(h, None, None, weight, bias, training=True))
+        return cr.square(functional.conv2d(n, w2, padding=1)).sum()
+
+    return cr.grad(loss, argnums=(0, 1, 2, 3))(w1, w2, weight, bias)
+
+
+def image_operands(dtype="float32"):
+    shapes = ((4, 8, 26, 26), (16, 8, 3, 3), (16, 16, 3, 3), (16,), (16,))
+    return [array(*shape, seed=n, dtype=dtype) for n, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("function, stores", [(images, 2), (batches, 1)])
+def test_a_convolution_before_a_normalisation_stores_little_but_the_gradient(function, stores):
+    """The activation for the gradient of the kernel behind it, and what sums and the input's gradient follow from."""
+    found = kernels(function, *image_operands())
+    back = [k for k, label in found if k.kind == "contract" and label.startswith("convolution_input_grad")]
+    assert back and max(len(kernel.body.stores) for kernel in back) <= stores
+    sums = [k for k, _ in found if k.kind == "reduce" and any(i[0] == "op" for i in k.inner.code)]
+    assert sums  # those of the product with what was normalised
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("function", [images, batches])
+def test_values_of_images(function, dtype):
+    torch = pytest.importorskip("torch")
+    given = image_operands(dtype)
+    compiled, plain = cr.compile(function)(*given), function(*map(cr.asarray, given))
+    x, w1, w2, weight, bias = (torch.tensor(a.astype("float64"), requires_grad=n > 0) for n, a in enumerate(given))
+    h = torch.nn.functional.conv2d(x, w1, padding=1)
+    if function is images:
+        n = torch.nn.functional.silu(torch.nn.functional.group_norm(h, 4, weight, bias))
+        loss = ((torch.nn.functional.conv2d(n, w2, padding=1) + h) ** 2).sum()
+    else:
+        n = torch.nn.functional.relu(torch.nn.functional.batch_norm(h, None, None, weight, bias, training=True))
+        loss = (torch.nn.functional.conv2d(n, w2, padding=1) ** 2).sum()
+    loss.backward()
+    for one, again, leaf in zip(compiled, plain, (w1, w2, weight, bias)):
+        np.testing.assert_array_equal(one.numpy(), again.numpy())
+        scale = float(leaf.grad.abs().max())
+        tolerance = 2e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(one.numpy(), leaf.grad.numpy(), rtol=0, atol=scale * tolerance)

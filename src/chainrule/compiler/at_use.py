@@ -1,16 +1,28 @@
 """What is computed where it is used: cheap values of a product's result that reductions, or kernels behind them, read.
 
 An elementwise operation joins the epilogue of the product whose result it reads. Its result then has to be stored if
-something else needs it, and the epilogue of a layer normalisation's backward pass would store four arrays where one,
-the product itself, says it all. Each such user gets a copy of its own instead, with the same bits.
+something else needs it, and the epilogue of a normalisation's backward pass would store four arrays where one, the
+product itself or the gradient that follows from it, says it all. Each such user gets a copy of its own instead, with
+the same bits.
 """
 
 from __future__ import annotations
 
 from ..ops.base import primitive
-from .canonical import MOVEMENTS, Item
+from .canonical import CONVOLUTIONS, MOVEMENTS, Item
 from .kernel import TRANSCENDENTAL
-from .recompute import CHEAP, LATE, LEAST_BYTES, example_bytes, is_reduction, ordered, shown, stored_bytes, times
+from .recompute import (
+    CHEAP,
+    HEAVY,
+    LATE,
+    LEAST_BYTES,
+    example_bytes,
+    is_reduction,
+    ordered,
+    shown,
+    stored_bytes,
+    times,
+)
 
 #: operations that a copy may take, and large operands that it may read
 MOST_OPERATIONS, MOST_READ = 4, 3
@@ -19,9 +31,16 @@ MANY = 3
 
 
 def compute_at_use(items: list[Item], outputs: list[Item]) -> list[Item]:
-    """`items`, operands first, with copies of what products' epilogues would store for others."""
-    if not any(item.kind == "bmm" for item in items):
-        return items
+    """`items`, operands first, with copies of what epilogues would store for others."""
+    if any(item.kind == "bmm" for item in items):
+        items = _of_products(items, outputs)
+    if any(item.kind in CONVOLUTIONS for item in items):
+        items = _of_images(items, outputs)
+    return items
+
+
+def _of_products(items: list[Item], outputs: list[Item]) -> list[Item]:
+    """With copies that read the product itself."""
     search = _Search(items, outputs)
     wanted: dict[int, list[tuple[Item, list[Item]]]] = {}  # by product: what is stored of it, and how it is computed
     for item in items:
@@ -38,6 +57,36 @@ def compute_at_use(items: list[Item], outputs: list[Item]) -> list[Item]:
                     copy = _copied(chain, view.shape)
                     reader.inputs = tuple(copy if x is view else x for x in reader.inputs)
     return ordered(items, outputs) if changed else items
+
+
+def _of_images(items: list[Item], outputs: list[Item]) -> list[Item]:
+    """With copies that read what of the epilogue of a convolution is stored for others anyway."""
+    search = _Search(items, outputs)
+    depth: dict[int, int] = {}  # products, convolutions and reductions that an item needs one after another
+    anchor: dict[int, Item | None] = {}  # the convolution of whose epilogue an item is
+    found: list[tuple[Item, Item, Item]] = []
+    for item in items:
+        heavy = item.kind in HEAVY or is_reduction(item)
+        depth[id(item)] = level = max((depth[id(x)] for x in item.inputs), default=0) + heavy
+        before = (anchor[id(x)] for x in item.inputs if _is_elementwise(item) and depth[id(x)] == level)
+        anchor[id(item)] = item if item.kind in CONVOLUTIONS else next(filter(None, before), None)
+    for item in items:
+        own, level = anchor[id(item)], depth[id(item)]
+        if item.kind in MOVEMENTS or len(item.shape) < 3 or example_bytes(item) < LEAST_BYTES:
+            continue
+        readers = [user for user in search.users[id(item)] if own is None or anchor[id(user)] is not own]
+        behind = [u for u in readers if u.kind == "sum" or (_is_elementwise(u) and anchor[id(u)] is None)]
+        if own is None:
+            behind = [u for u in behind if depth[id(u)] > level]
+        simple = _is_simple(item) and id(item) not in search.needed and len(behind) == len(readers) > 0
+        chain = search.from_stored(item) if simple else None
+        if chain is not None:
+            found += [(reader, item, _copied(chain, item.shape)) for reader in behind]
+        elif own is not None and readers:
+            search.stored.add(id(item))
+    for reader, item, copy in found:
+        reader.inputs = tuple(copy if x is item else x for x in reader.inputs)
+    return ordered(items, outputs) if found else items
 
 
 class _Search:
@@ -105,6 +154,32 @@ class _Search:
         if len(products) != 1 or len(read) > MOST_READ:
             return None
         return products[0], sorted(inside.values(), key=lambda x: x.index)
+
+    def from_stored(self, item: Item) -> list[Item] | None:
+        """The few cheap items that lead to `item` from what is stored, operands first; None if others do."""
+        large = example_bytes(item) // 8
+        inside: dict[int, Item] = {}
+        read: set[int] = set()
+        stack = [item]
+        while stack:
+            x = stack.pop()
+            if id(x) in inside:
+                continue
+            inside[id(x)] = x
+            for operand in x.inputs:
+                if stored_bytes(operand) <= large:
+                    continue
+                source = shown(operand)
+                in_memory = source.kind == "leaf" or id(source) in self.stored
+                if not in_memory and source is operand and _is_simple(source):
+                    stack.append(source)
+                elif in_memory or self.time[id(item)] - self.time[id(source)] > LATE:
+                    read.add(id(source))
+                else:
+                    return None
+        if len(inside) > MOST_OPERATIONS or len(read) > MOST_READ:
+            return None
+        return sorted(inside.values(), key=lambda x: x.index)
 
 
 def _is_elementwise(item: Item) -> bool:
