@@ -8,6 +8,8 @@ the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..ops.base import primitive
 from .canonical import CONVOLUTIONS, MOVEMENTS, Item
 from .kernel import TRANSCENDENTAL
@@ -45,7 +47,7 @@ def _of_products(items: list[Item], outputs: list[Item]) -> list[Item]:
     wanted: dict[int, list[tuple[Item, list[Item]]]] = {}  # by product: what is stored of it, and how it is computed
     for item in items:
         if search.leaves_epilogue(item):
-            found = search.chain(item)
+            found = search.from_product(item)
             if found is not None:
                 wanted.setdefault(id(found[0]), []).append((item, found[1]))
     changed = False
@@ -62,28 +64,29 @@ def _of_products(items: list[Item], outputs: list[Item]) -> list[Item]:
 def _of_images(items: list[Item], outputs: list[Item]) -> list[Item]:
     """With copies that read what of the epilogue of a convolution is stored for others anyway."""
     search = _Search(items, outputs)
+    stored = set(search.needed)
     depth: dict[int, int] = {}  # products, convolutions and reductions that an item needs one after another
-    anchor: dict[int, Item | None] = {}  # the convolution of whose epilogue an item is
-    found: list[tuple[Item, Item, Item]] = []
+    anchors: dict[int, Item | None] = {}  # the convolution of whose epilogue an item is
     for item in items:
         heavy = item.kind in HEAVY or is_reduction(item)
         depth[id(item)] = level = max((depth[id(x)] for x in item.inputs), default=0) + heavy
-        before = (anchor[id(x)] for x in item.inputs if _is_elementwise(item) and depth[id(x)] == level)
-        anchor[id(item)] = item if item.kind in CONVOLUTIONS else next(filter(None, before), None)
+        before = (anchors[id(x)] for x in item.inputs if _is_elementwise(item) and depth[id(x)] == level)
+        anchors[id(item)] = item if item.kind in CONVOLUTIONS else next(filter(None, before), None)
+    found: list[tuple[Item, Item, Item]] = []
     for item in items:
-        own, level = anchor[id(item)], depth[id(item)]
         if item.kind in MOVEMENTS or len(item.shape) < 3 or example_bytes(item) < LEAST_BYTES:
             continue
-        readers = [user for user in search.users[id(item)] if own is None or anchor[id(user)] is not own]
-        behind = [u for u in readers if u.kind == "sum" or (_is_elementwise(u) and anchor[id(u)] is None)]
-        if own is None:
-            behind = [u for u in behind if depth[id(u)] > level]
-        simple = _is_simple(item) and id(item) not in search.needed and len(behind) == len(readers) > 0
-        chain = search.from_stored(item) if simple else None
+        anchor, level = anchors[id(item)], depth[id(item)]
+        readers = [user for user in search.users[id(item)] if anchor is None or anchors[id(user)] is not anchor]
+        behind = [user for user in readers if user.kind == "sum" or _is_elementwise(user)]
+        behind = [user for user in behind if anchors[id(user)] is None and depth[id(user)] > level]
+        chain = None
+        if _is_simple(item) and id(item) not in search.needed and len(behind) == len(readers) > 0:
+            chain = search.from_stored(item, stored)
         if chain is not None:
             found += [(reader, item, _copied(chain, item.shape)) for reader in behind]
-        elif own is not None and readers:
-            search.stored.add(id(item))
+        elif anchor is not None and readers:
+            stored.add(id(item))
     for reader, item, copy in found:
         reader.inputs = tuple(copy if x is item else x for x in reader.inputs)
     return ordered(items, outputs) if found else items
@@ -123,11 +126,33 @@ class _Search:
         alike = all(view.shape[-1:] == item.shape[-1:] for view, _ in readers)
         return bool(readers) and alike and all(is_reduction(user) or _is_elementwise(user) for _, user in readers)
 
-    def chain(self, item: Item) -> tuple[Item, list[Item]] | None:
+    def from_product(self, item: Item) -> tuple[Item, list[Item]] | None:
         """A product, and the few cheap items that lead from it and from what lies in memory to `item`, operands first.
 
         None if that is not how it is computed.
         """
+        found = self._chain(
+            item, lambda x: x.kind in ("bmm", "leaf") or id(x) in self.needed or self._is_early(x, item)
+        )
+        if found is None:
+            return None
+        products = [x for x in found[1] if x.kind == "bmm" and not self._is_early(x, item)]
+        return (products[0], found[0]) if len(products) == 1 else None
+
+    def from_stored(self, item: Item, stored: set[int]) -> list[Item] | None:
+        """The few cheap items that lead to `item` from what is stored, operands first; None if others do."""
+        found = self._chain(
+            item,
+            lambda x: x.kind == "leaf" or id(x) in stored or (self._is_early(x, item) and not _is_simple(x)),
+        )
+        return None if found is None else found[0]
+
+    def _is_early(self, x: Item, item: Item) -> bool:
+        """Whether `x` was made long before `item`, and so lies in memory."""
+        return self.time[id(item)] - self.time[id(x)] > LATE
+
+    def _chain(self, item: Item, is_read: Callable[[Item], bool]) -> tuple[list[Item], list[Item]] | None:
+        """The items that lead to `item` from large ones that are read, operands first, and these; None if too many."""
         large = example_bytes(item) // 8
         inside: dict[int, Item] = {}
         read: dict[int, Item] = {}
@@ -143,43 +168,15 @@ class _Search:
                 source = operand.inputs[0] if operand.kind == "reshape" else operand
                 if stored_bytes(operand) <= large:
                     continue
-                late = self.time[id(item)] - self.time[id(shown(operand))] > LATE
-                if source.kind in ("bmm", "leaf") or late or id(shown(operand)) in self.needed:
+                if is_read(shown(operand)):
                     read[id(shown(operand))] = shown(operand)
                 elif _is_simple(source):
                     stack.append(source)
                 else:
                     return None
-        products = [x for x in read.values() if x.kind == "bmm" and self.time[id(item)] - self.time[id(x)] <= LATE]
-        if len(products) != 1 or len(read) > MOST_READ:
+        if len(read) > MOST_READ:
             return None
-        return products[0], sorted(inside.values(), key=lambda x: x.index)
-
-    def from_stored(self, item: Item) -> list[Item] | None:
-        """The few cheap items that lead to `item` from what is stored, operands first; None if others do."""
-        large = example_bytes(item) // 8
-        inside: dict[int, Item] = {}
-        read: set[int] = set()
-        stack = [item]
-        while stack:
-            x = stack.pop()
-            if id(x) in inside:
-                continue
-            inside[id(x)] = x
-            for operand in x.inputs:
-                if stored_bytes(operand) <= large:
-                    continue
-                source = shown(operand)
-                in_memory = source.kind == "leaf" or id(source) in self.stored
-                if not in_memory and source is operand and _is_simple(source):
-                    stack.append(source)
-                elif in_memory or self.time[id(item)] - self.time[id(source)] > LATE:
-                    read.add(id(source))
-                else:
-                    return None
-        if len(inside) > MOST_OPERATIONS or len(read) > MOST_READ:
-            return None
-        return sorted(inside.values(), key=lambda x: x.index)
+        return sorted(inside.values(), key=lambda x: x.index), [*read.values()]
 
 
 def _is_elementwise(item: Item) -> bool:

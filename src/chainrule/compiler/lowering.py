@@ -300,6 +300,7 @@ class Lowering:
         whole, *strides = contiguous(layout.allocated())
         first = layout.offset()
         behind = first + 1 + sum((extent - 1) * stride for extent, stride in zip(extents, strides))
+        slabs: list[tuple[int, tuple[int, ...], tuple[int, ...]]]
         slabs = [(0, (count, first), (whole, 1)), (behind, (count, whole - behind), (whole, 1))]
         if first == whole - behind:
             slabs = [(0, (count, 2, first), (whole, behind, 1))]
