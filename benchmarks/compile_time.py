@@ -1,4 +1,4 @@
-"""Cold and warm compilation of a workload's step, each in a fresh process: ``python -m benchmarks.compile_time NAME [ROWS]``.
+"""Cold and warm compilation of a step, each in a fresh process: ``python -m benchmarks.compile_time NAME [ROWS]``.
 
 The first call of a compiled step traces, compiles (or loads) and runs. Tracing is what the first call of an equal
 second step costs in the same process, where its program is already in memory.
