@@ -10,7 +10,7 @@ from chainrule.compiler import few_outputs
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
 
-from .test_turning import kernels, operands, run
+from .test_turning import channels_last, kernels, operands, run
 
 CASES = [  # spatial extents, kernel, channels of a group, groups, outputs of a group, settings
     ((14, 14), (3, 3), 32, 1, 1, {"low": 1, "high": 1}),
@@ -25,11 +25,7 @@ CASES = [  # spatial extents, kernel, channels of a group, groups, outputs of a 
 
 def gradient(x: np.ndarray, g: np.ndarray, form: tuple, kernel: tuple, last: bool):
     """The gradient of a kernel; `last`: of operands that are stored with their channels last."""
-    images = [constant(a) for a in (x, g)]
-    if last:
-        turned = [constant(np.ascontiguousarray(np.moveaxis(a, 1, -1))) for a in (x, g)]
-        second = (0, len(kernel) + 1, *range(1, len(kernel) + 1))
-        images = [emit("permute", a, attributes=(second,)) for a in turned]
+    images = [channels_last(a) if last else constant(a) for a in (x, g)]
     return [emit("convolution_weight_grad", *images, attributes=(*form, kernel))]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chainrule import runtime
 from chainrule.backends import interpreter
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.contract import CpuTiles
@@ -15,6 +14,8 @@ from chainrule.compiler.plan import make_plan
 from chainrule.graph.node import Node, topological
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
+
+from .test_turning import channels_last, run
 
 CASES = [  # images, channels, spatial extents, kernel, settings
     (8, 50, (28, 28), (3, 3), {}),  # blocks of rows
@@ -38,10 +39,7 @@ def operands(images: int, channels: int, spatial: tuple, kernel: tuple, settings
 
 
 def gradient(x: np.ndarray, g: np.ndarray, form: tuple, last: bool = False) -> list[Node]:
-    nodes = [constant(x), constant(g)]
-    if last:
-        stored = [constant(np.ascontiguousarray(np.moveaxis(a, 1, -1))) for a in (x, g)]
-        nodes = [emit("permute", node, attributes=((0, 3, 1, 2),)) for node in stored]
+    nodes = [channels_last(a) if last else constant(a) for a in (x, g)]
     return [emit("convolution_weight_grad", *nodes, attributes=form)]
 
 
@@ -53,12 +51,6 @@ def is_turned(outputs: list[Node]) -> bool:
     found = kernels(outputs)
     assert "channels last" not in [kernel.label for kernel in found]
     return any(isinstance(kernel.static, Tiling) and kernel.static.turned for kernel in found)
-
-
-def run(outputs: list[Node], baked: bool = True) -> np.ndarray:
-    order = topological(outputs)
-    _, leaves, scalars = runtime.structure(order, outputs)
-    return runtime.compile_nodes(order, outputs, baked).run(leaves, scalars)[0].copy()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -28,13 +28,15 @@ CASES = [  # spatial extents, kernel, channels of a group, groups, outputs of a 
 ]
 
 
+def channels_last(images: np.ndarray) -> Node:
+    """Images with their channels second that are stored with their channels last."""
+    stored = constant(np.ascontiguousarray(np.moveaxis(images, 1, -1)))
+    return emit("permute", stored, attributes=((0, images.ndim - 1, *range(1, images.ndim - 1)),))
+
+
 def gradient(x: np.ndarray, g: np.ndarray, form: tuple, kernel: tuple, last: bool = False) -> list[Node]:
     """The gradient of a kernel; `last`: of a cotangent that is stored with its channels last."""
-    rank = len(kernel)
-    other = constant(g)
-    if last:
-        stored = constant(np.ascontiguousarray(np.moveaxis(g, 1, -1)))
-        other = emit("permute", stored, attributes=((0, rank + 1, *range(1, rank + 1)),))
+    other = channels_last(g) if last else constant(g)
     return [emit("convolution_weight_grad", constant(x), other, attributes=(*form, kernel))]
 
 
