@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
+from chainrule.backends.cpu.toolchain import host
 from chainrule.dtypes import as_dtype, bool_, float32, float64, int32, int64, uint8
 from chainrule.errors import DTypeError
 from chainrule.ops import elementary
@@ -151,10 +152,24 @@ def test_same_bits_at_every_width_and_with_branches(name, dtype):
     operands = (x, np.roll(x, 7)) if name in BINARY else (x,)
     function = getattr(elementary, name)
     results = [run(function, *operands, width=width) for width in (1, 4, 8, 16)]
-    results.append(run(function, *operands, width=8, branches=True))
+    assert_same_bits([*results, run(function, *operands, width=8, branches=True)])
+
+
+def assert_same_bits(results):
     for result in results[1:]:
         number = ~np.isnan(results[0])
         assert (np.isnan(result) == ~number).all() and result[number].tobytes() == results[0][number].tobytes()
+
+
+@pytest.mark.skipif(host().vector_bits < 512 or host().architecture != "x86_64", reason="runs AVX-512")
+@pytest.mark.parametrize("name", ["exp", "sinh", "cosh"])
+def test_by_tables_in_registers(name):
+    """At every width within the limit, and the same bits."""
+    x = np.concatenate([all_of_float32(8191), samples64(300).astype(np.float32)])
+    x = x[: len(x) // 16 * 16]
+    results = [run(getattr(elementary, name), x, width=width, scaling=True) for width in (1, 4, 8, 16)]
+    check(results[0], REFERENCE[name](x.astype(np.float64)), x)
+    assert_same_bits(results)
 
 
 SPECIAL = {
@@ -314,6 +329,8 @@ def test_no_library_calls(cpu):
             options = {"fma": not old, "rounding": not old, "branches": name in ("sin", "cos", "tan")}
             text = assembly(getattr(elementary, name), *[dtype] * count, width=8, cpu=cpu, **options)
             assert "call" not in text, (name, dtype)
+    if cpu == "skylake-avx512":
+        assert "vpermps" in assembly(elementary.exp, float32, width=16, cpu=cpu, scaling=True)
 
 
 def test_bool_and_small_integers_do_not_reach_here():

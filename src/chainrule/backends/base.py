@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..dtypes import DType
 from ..errors import DTypeError
@@ -39,14 +39,24 @@ class ScalarBuilder(ABC):
 
     #: whether `fma` rounds once; where it is False, `fma` is a product and a sum
     has_fma: bool = True
+    #: whether `look_up` is there, whatever else is computed at once
+    has_tables: bool = False
+
+    def look_up(self, table: Sequence[float], index: Value) -> Value:
+        """The float32 number of 16 that the lowest four bits of an int32 name; only where `has_tables` says so."""
+        raise DTypeError("look_up: this backend has no such instruction")
 
     def scales(self, dtype: DType) -> bool:
-        """Whether `scale` is there for `dtype`."""
+        """Whether `scale` and `within` are there for `dtype`."""
         return False
 
     def scale(self, a: Value, n: Value) -> Value:
-        """a * 2**n for a whole n, rounded once, however large or small n is; only where `scales` says so."""
+        """a * 2**floor(n), rounded once, however large or small n is; only where `scales` says so."""
         raise DTypeError(f"scale: this backend has no such instruction for {a.dtype.name}")
+
+    def within(self, a: Value, limit: float) -> Value:
+        """a, or `limit` with its sign where it is beyond that or NaN; only where `scales` says so."""
+        raise DTypeError(f"within: this backend has no such instruction for {a.dtype.name}")
 
     @abstractmethod
     def const(self, value: bool | int | float, dtype: DType) -> Value:

@@ -1,6 +1,9 @@
 """Functions built on exp: exp, expm1, sigmoid, tanh, sinh, cosh and erf.
 
-exp(x) = 2**n * exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2, after Cody and Waite.
+exp(x) = 2**n * exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2, after Cody and Waite. Where a register holds a
+table, n counts sixteenths and |r| <= ln(2) / 32 (Tang 1989, "Table-driven implementation of the exponential function in
+IEEE floating-point arithmetic"): a loop over elements does little but multiply and add, and a short polynomial takes few
+of those.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import math
 
 from ...backends.base import ScalarBuilder, Value
-from ...dtypes import float32
+from ...dtypes import float32, int32
 from .common import (
     SINGLE,
     Format,
@@ -47,8 +50,11 @@ EXPM1_SHORT = {
         2.5113492292258054e-08,
     ),
 }  # fmt: skip
-#: beyond these, exp is infinite or 0
-EXP_RANGE = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
+#: beyond these, exp and half of it are infinite or 0
+EXP_RANGE = {"float32": (-104.0, 90.0), "float64": (-746.0, 711.0)}
+#: 2**(j / 16), and (exp(r) - 1 - r) / r**2 on |r| <= ln(2) / 32: absolute error of exp(r) 2**-29
+SIXTEENTHS = tuple(2.0 ** (j / 16) for j in range(16))
+EXPM1_TINY = (0.5000162124633789, 0.1666700690984726)
 #: (erf(x) - x) / x in x**2 for |x| < ERF_SPLIT
 ERF_SPLIT = {"float32": 0.9199999570846558, "float64": 1.0}
 ERF_SMALL = {
@@ -105,23 +111,61 @@ def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
     return b.bitcast(shifted, form.integer), b.fma(b.mul(r, r), evaluate(b, r, EXPM1[name]), r)
 
 
-def scale_twice(b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0) -> Value:
-    """(1 + q) * 2**(n + offset), in two steps so that it may be infinite or subnormal."""
-    if b.scales(form.dtype):  # by one instruction, with the same bits
-        unit = b.const(2.0**offset, form.dtype)
-        whole = b.sub(b.bitcast(n, form.dtype), b.const(form.magic, form.dtype))
-        return b.scale(b.fma(q, unit, unit), whole)
+def scale_twice(
+    b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0, unit: Value | None = None
+) -> Value:
+    """(1 + q) * unit * 2**(n + offset), in two steps so that it may be infinite or subnormal; unit is 1 unless given."""
     half = b.ashr(n, b.const(1, form.integer))
     first = power_of_two(b, half, form)
+    if unit is not None:
+        first = b.mul(unit, first)
     return b.mul(b.fma(q, first, first), power_of_two(b, b.sub(n, half), form, offset))
 
 
 def exp(b: ScalarBuilder, x: Value) -> Value:
     """e**x."""
+    return _exp_scaled(b, x, 0)
+
+
+def half_exp(b: ScalarBuilder, x: Value) -> Value:
+    """e**x / 2; finite a little beyond the range of exp."""
+    return _exp_scaled(b, x, -1)
+
+
+def _exp_scaled(b: ScalarBuilder, x: Value, offset: int) -> Value:
+    """e**x * 2**offset."""
     form = format_of(x)
+    if b.has_tables and form is SINGLE:
+        return _exp_by_table(b, x, offset)
     low, high = EXP_RANGE[x.dtype.name]
     n, q = reduce_exponent(b, at_least(b, at_most(b, x, high), low))
-    return scale_twice(b, q, n, form)
+    return scale_twice(b, q, n, form, offset)
+
+
+def _exp_by_table(b: ScalarBuilder, x: Value, offset: int) -> Value:
+    """e**x * 2**offset in float32.
+
+    Where one instruction scales, n alone says that x is out of range; r, of which cancellation may then leave
+    anything, only has to be small.
+    """
+    scales = b.scales(float32)
+    if not scales:
+        low, high = EXP_RANGE["float32"]
+        x = at_least(b, at_most(b, x, high), low)
+    magic = b.const(SINGLE.magic / 16, float32)
+    shifted = b.fma(x, b.const(LOG2_E, float32), magic)
+    n = b.sub(shifted, magic)
+    high, low = LN2["float32"]
+    r = negated_product_sum(b, n, low, negated_product_sum(b, n, high, x))
+    if scales:
+        r = b.within(r, 1 / 32)
+    sixteenths = b.bitcast(shifted, int32)
+    t = b.look_up(SIXTEENTHS, sixteenths)
+    q = b.fma(b.mul(r, r), polynomial(b, r, EXPM1_TINY), r)
+    if not scales:
+        return scale_twice(b, q, b.ashr(sixteenths, b.const(4, int32)), SINGLE, offset, t)
+    y = b.fma(q, t, t)
+    return b.scale(b.mul(y, b.const(2.0**offset, float32)) if offset else y, n)
 
 
 def exp_of_negative(b: ScalarBuilder, x: Value) -> Value:
@@ -208,12 +252,6 @@ def tanh(b: ScalarBuilder, x: Value) -> Value:
     scale = power_of_two(b, n, form)
     m = b.fma(q, scale, b.sub(scale, b.const(1.0, x.dtype)))
     return b.copysign(b.div(m, b.add(m, b.const(2.0, x.dtype))), x)
-
-
-def half_exp(b: ScalarBuilder, x: Value) -> Value:
-    """e**x / 2 for x >= 0; finite a little beyond the range of exp."""
-    n, q = reduce_exponent(b, at_most(b, x, 90.0 if x.dtype is float32 else 711.0))
-    return scale_twice(b, q, n, format_of(x), -1)
 
 
 def sinh(b: ScalarBuilder, x: Value) -> Value:
