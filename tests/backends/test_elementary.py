@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import scipy.special
 
-from chainrule.backends.cpu.toolchain import host
+from chainrule.backends.cpu.toolchain import assembly as toolchain_assembly
+from chainrule.backends.cpu.toolchain import describe, host
 from chainrule.dtypes import as_dtype, bool_, float32, float64, int32, int64, uint8
 from chainrule.errors import DTypeError
 from chainrule.ops import elementary
 
-from .harness import Kernel, assembly, run
+from .harness import Kernel, assembly, kernel_text, run
 
 LIMIT = 4.0
 LONG = np.longdouble
@@ -161,15 +162,35 @@ def assert_same_bits(results):
         assert (np.isnan(result) == ~number).all() and result[number].tobytes() == results[0][number].tobytes()
 
 
-@pytest.mark.skipif(host().vector_bits < 512 or host().architecture != "x86_64", reason="runs AVX-512")
+@pytest.mark.skipif(host().tables not in ("avx2", "avx512"), reason="runs AVX2")
 @pytest.mark.parametrize("name", ["exp", "sinh", "cosh"])
 def test_by_tables_in_registers(name):
-    """At every width within the limit, and the same bits."""
+    """Within the limit, and the same bits at every width and with every instruction that this host has."""
     x = np.concatenate([all_of_float32(8191), samples64(300).astype(np.float32)])
     x = x[: len(x) // 16 * 16]
-    results = [run(getattr(elementary, name), x, width=width, scaling=True) for width in (1, 4, 8, 16)]
+    ways = [{"tables": "avx2"}, *([{"tables": "avx512", "scaling": True}] if host().tables == "avx512" else [])]
+    function = getattr(elementary, name)
+    results = [run(function, x, width=width, **options) for options in ways for width in (1, 4, 8, 16)]
     check(results[0], REFERENCE[name](x.astype(np.float64)), x)
     assert_same_bits(results)
+
+
+@pytest.mark.parametrize(
+    ("triple", "cpu", "kind", "instruction"),
+    [
+        ("x86_64-unknown-linux-gnu", "x86-64", "", ""),
+        ("x86_64-unknown-linux-gnu", "bdver2", "", ""),  # fused multiply-add, but not AVX2
+        ("x86_64-unknown-linux-gnu", "haswell", "avx2", "vperm"),
+        ("x86_64-unknown-linux-gnu", "skylake-avx512", "avx512", "vperm"),
+        ("arm64-apple-macosx", "apple-m1", "neon", "tbl"),
+    ],
+)
+@pytest.mark.parametrize("width", [1, 4, 16])
+def test_instructions_that_look_up(triple, cpu, kind, instruction, width):
+    assert describe(triple, cpu, "").tables == kind
+    if kind:
+        text, _ = kernel_text(elementary.exp, [float32], width, tables=kind)
+        assert instruction in toolchain_assembly(text, triple=triple, cpu=cpu)
 
 
 SPECIAL = {
@@ -329,8 +350,6 @@ def test_no_library_calls(cpu):
             options = {"fma": not old, "rounding": not old, "branches": name in ("sin", "cos", "tan")}
             text = assembly(getattr(elementary, name), *[dtype] * count, width=8, cpu=cpu, **options)
             assert "call" not in text, (name, dtype)
-    if cpu == "skylake-avx512":
-        assert "vpermps" in assembly(elementary.exp, float32, width=16, cpu=cpu, scaling=True)
 
 
 def test_bool_and_small_integers_do_not_reach_here():

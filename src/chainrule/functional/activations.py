@@ -237,7 +237,8 @@ def softmax(input: Tensor, dim: int | None = None, temperature: float = 1.0) -> 
         ShapeError: `dim` is out of range, or left out for three axes or more.
         ConfigError: `temperature` is not positive.
     Numerics:
-        The maximum is subtracted first: no overflow for finite logits.
+        The maximum is subtracted first: no overflow for finite logits. Exponentials are multiplied by the reciprocal of
+        their sum, which rounds once more than dividing them and takes less time.
     Example:
         >>> import chainrule as cr
         >>> z = cr.asarray([0.0, 0.0])
@@ -250,7 +251,7 @@ def softmax(input: Tensor, dim: int | None = None, temperature: float = 1.0) -> 
     """
     axis = _softmax_axis("softmax", input, dim)
     exponentials = fn.exp(_shifted(_tempered("softmax", input, temperature), axis))
-    return exponentials / fn.sum(exponentials, axis=axis, keepdims=True)
+    return exponentials * (1.0 / fn.sum(exponentials, axis=axis, keepdims=True))
 
 
 def softmin(input: Tensor, dim: int | None = None, inverse_temperature: float = 1.0) -> Tensor:

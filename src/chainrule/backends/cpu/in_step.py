@@ -20,7 +20,7 @@ from .loops import axis_range, body_dtypes, side_by_side
 from .reductions import combine, identity, pairwise
 
 #: bytes behind where a kernel is that are asked for, in whole rows
-AHEAD = 4096
+AHEAD = 8192
 
 
 def emit_in_step(f: Function) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from ...dtypes import DType, bool_, float32, rounded_number
 from ...errors import DTypeError
 from ..base import ScalarBuilder, Value
-from . import half
+from . import half, tables
 
 _ELEMENT = {"float16": "float", "bfloat16": "float", "float32": "float", "float64": "double", "bool": "i1"}
 _ARITHMETIC = frozenset(("fadd", "fsub", "fmul", "fdiv"))
@@ -53,9 +53,10 @@ class LLVMScalarBuilder(ScalarBuilder):
     `fma` says that the target has fused multiply-add, `rounding` that it has instructions to round
     to whole numbers (x86: SSE4.1), `half` that it has instructions that convert float16 (x86: F16C);
     without them the operations are expanded, since LLVM would call a library; `short` that it has one that makes
-    float32 bfloat16 (x86: AVX512-BF16), `scaling` that it has those of exp: a * 2**n, bounds of a magnitude and tables in
-    a register (AVX-512). `prefix` starts the names of all values: builders of one function need different ones, or one
-    builder shared. ``declarations`` collects the declare lines that the module needs.
+    float32 bfloat16 (x86: AVX512-BF16), `scaling` that there are some for a * 2**n and for bounds of a magnitude
+    (AVX-512), `tables` which kind it has for tables in registers, if any. `prefix` starts the names of all values:
+    builders of one function need different ones, or one builder shared. ``declarations`` collects the declare lines
+    that the module needs.
 
     With `branches`, code for rare cases (large angles) is jumped over where no element needs it. The
     code then consists of several basic blocks: ``block`` is the label of the last one once there is
@@ -75,6 +76,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         half: bool = False,
         short: bool = False,
         scaling: bool = False,
+        tables: str = "",
     ):
         self.lines = lines
         self.width = width
@@ -82,7 +84,8 @@ class LLVMScalarBuilder(ScalarBuilder):
         self.has_rounding = rounding
         self.has_half = half
         self.has_short = short
-        self.has_scaling = self.has_tables = scaling
+        self.has_scaling = scaling
+        self.tables, self.has_tables = tables, tables != ""
         self.prefix = prefix
         self.branches = branches
         self.on_block = on_block
@@ -205,23 +208,7 @@ class LLVMScalarBuilder(ScalarBuilder):
         return self.emit(f"call {vector} {full}({given})", a.dtype)
 
     def look_up(self, table: Sequence[float], index: Value) -> Value:
-        vector, full = "<16 x float>", "@llvm.x86.avx512.permvar.sf.512"
-        self.declarations.add(f"declare {vector} {full}({vector}, <16 x i32>)")
-        numbers = ", ".join(f"float {literal_text(number, float32)}" for number in table)
-        wide = self._with_lanes(index, "i32", self.width, 16)
-        found = self.emit(f"call {vector} {full}({vector} <{numbers}>, <16 x i32> {wide.ref})", float32)
-        return self._with_lanes(found, "float", 16, self.width)
-
-    def _with_lanes(self, a: Value, element: str, width: int, wanted: int) -> Value:
-        """The first lanes of `a`, which has `width` lanes, as a value of `wanted` ones."""
-        if width == wanted:
-            return a
-        if width == 1:
-            return self.emit(f"insertelement <{wanted} x {element}> poison, {element} {a.ref}, i64 0", a.dtype)
-        if wanted == 1:
-            return self.emit(f"extractelement <{width} x {element}> {a.ref}, i64 0", a.dtype)
-        vector, order = f"<{width} x {element}>", ", ".join(f"i32 {n if n < width else 'poison'}" for n in range(wanted))
-        return self.emit(f"shufflevector {vector} {a.ref}, {vector} poison, <{wanted} x i32> <{order}>", a.dtype)
+        return tables.look_up(self, [f"float {literal_text(number, float32)}" for number in table], index)
 
     def minimum(self, a: Value, b: Value) -> Value:
         kind = a.dtype.kind

@@ -12,6 +12,7 @@ Three properties hold everywhere:
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterable
@@ -53,6 +54,7 @@ class Target:
         num_vector_registers: how many vector registers a loop body may use.
         has_half: whether float32 becomes float16 and back in one instruction.
         has_bfloat16_products: whether pairs of bfloat16 are multiplied and added in float32 (AVX512-BF16).
+        tables: the instructions that look numbers up in registers: ``"avx512"``, ``"avx2"``, ``"neon"`` or ``""``.
     """
 
     triple: str
@@ -63,6 +65,7 @@ class Target:
     num_vector_registers: int
     has_half: bool = False
     has_bfloat16_products: bool = False
+    tables: str = ""
 
     @property
     def architecture(self) -> str:
@@ -123,6 +126,10 @@ define float @rounded(float %a) {
   %r = fpext half %h to float
   ret float %r
 }
+define <8 x i32> @whole(<8 x i32> %a, <8 x i32> %b) {
+  %s = add <8 x i32> %a, %b
+  ret <8 x i32> %s
+}
 define <16 x bfloat> @short(<16 x float> %a) {
   %r = fptrunc <16 x float> %a to <16 x bfloat>
   ret <16 x bfloat> %r
@@ -138,7 +145,13 @@ def describe(triple: str, cpu: str, features: str) -> Target:
     registers = 32 if bits == 512 or architecture(triple) == "aarch64" else 16
     has_half = "__truncsfhf2" not in text
     pairs = bits == 512 and "vcvtneps2bf16" in text
-    return Target(triple, cpu, features, bits, "fmaf" not in text, registers, has_half, pairs)
+    has_fma = "fmaf" not in text
+    tables = ""
+    if has_fma and architecture(triple) == "aarch64":
+        tables = "neon"
+    elif has_fma and architecture(triple) == "x86_64":
+        tables = "avx512" if bits == 512 else "avx2" if re.search("vpaddd.*ymm", text) else ""
+    return Target(triple, cpu, features, bits, has_fma, registers, has_half, pairs, tables)
 
 
 @lru_cache(maxsize=4)

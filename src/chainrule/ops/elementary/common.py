@@ -146,11 +146,18 @@ def exact_remainder(b: ScalarBuilder, x: Value, quotient: Value, y: Value) -> Va
     return b.sub(b.sub(x, high), low)
 
 
-def power_of_two(b: ScalarBuilder, exponent: Value, form: Format, offset: int = 0) -> Value:
-    """2 ** (exponent + offset); `exponent` is an integer of which only the low bits count."""
+def power_of_two(
+    b: ScalarBuilder, exponent: Value, form: Format, offset: int = 0, factor: Value | None = None
+) -> Value:
+    """2 ** (exponent + offset), or a normal `factor` times that, if it is normal too.
+
+    `exponent` is an integer of which only the low bits count.
+    """
     bits = b.shl(exponent, b.const(form.mantissa, form.integer))
-    one = b.const(form.one + (offset << form.mantissa), form.integer)
-    return b.bitcast(b.add(bits, one), form.dtype)
+    if factor is not None:
+        bits = b.add(bits, b.bitcast(factor, form.integer))
+    one = b.const((form.one if factor is None else 0) + (offset << form.mantissa), form.integer)
+    return b.bitcast(b.add(bits, one) if one.literal else bits, form.dtype)
 
 
 def small_integer_to_float(b: ScalarBuilder, n: Value, form: Format) -> Value:

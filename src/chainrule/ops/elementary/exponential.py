@@ -1,9 +1,9 @@
 """Functions built on exp: exp, expm1, sigmoid, tanh, sinh, cosh and erf.
 
-exp(x) = 2**n * exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2, after Cody and Waite. Where a register holds a
-table, n counts sixteenths and |r| <= ln(2) / 32 (Tang 1989, "Table-driven implementation of the exponential function in
-IEEE floating-point arithmetic"): a loop over elements does little but multiply and add, and a short polynomial takes few
-of those.
+exp(x) = 2**n * exp(r) with n = round(x / ln 2) and |r| <= ln(2) / 2, after Cody and Waite. Where registers hold a
+table, that of float32 has n in sixteenths and |r| <= ln(2) / 32, after Tang (1989, "Table-driven implementation of the
+exponential function in IEEE floating-point arithmetic"): multiplications and additions limit a loop over elements, and
+a short polynomial has few of them.
 """
 
 from __future__ import annotations
@@ -114,11 +114,9 @@ def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
 def scale_twice(
     b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0, unit: Value | None = None
 ) -> Value:
-    """(1 + q) * unit * 2**(n + offset), in two steps so that it may be infinite or subnormal; unit is 1 unless given."""
+    """(1 + q) * unit * 2**(n + offset) (unit 1 if None), in two steps so that it may be infinite or subnormal."""
     half = b.ashr(n, b.const(1, form.integer))
-    first = power_of_two(b, half, form)
-    if unit is not None:
-        first = b.mul(unit, first)
+    first = power_of_two(b, half, form, 0, unit)
     return b.mul(b.fma(q, first, first), power_of_two(b, b.sub(n, half), form, offset))
 
 
