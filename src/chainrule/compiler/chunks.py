@@ -13,7 +13,7 @@ from heapq import heapreplace
 from typing import TYPE_CHECKING
 
 from .attention import KINDS, attention_flops
-from .kernel import TRANSCENDENTAL, Body, Kernel, Tiling
+from .kernel import LANES, TRANSCENDENTAL, Body, Kernel, Tiling
 
 if TYPE_CHECKING:
     from .lowering import Step
@@ -107,7 +107,10 @@ def _bounds(task: Task, threads: int, bytes_of: Mapping[int, int]) -> tuple[int,
             size = sum(bytes_of[b] for b in touched)
             least = max(least, -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched))))
     rows = max(rows_at_once(task.steps), _tile_rows(task.steps))
-    return least, max(task.extent // rows, threads)
+    most = max(task.extent // rows, threads)
+    if all(s.kernel is not None and s.kernel.vector == 0 for s in task.steps):
+        most = max(1, min(most, task.extent // LANES))  # each chunk of some columns walks past all rows
+    return least, most
 
 
 def _makespan(tasks: Sequence[Task], costs: Mapping[int, float], claims: Mapping[int, float], threads: int) -> float:

@@ -2,8 +2,8 @@
 
 Walking the items in order, an elementwise item joins the group of one of its operands with the same
 iteration space, or several such groups merge, unless that would make two groups need each other. A reduction or a
-contraction opens a group, whose epilogue later elementwise items join; a reduction along the last axes takes in the
-elementwise group that feeds it.
+contraction opens a group, whose epilogue later elementwise items join; a reduction takes in the elementwise group that
+feeds it, if it is along the last axes, or down columns and nothing else needs that group.
 
 Groups are opened in stretches: nothing joins a group of an earlier stretch, which so needs no group of a later one.
 What needs what has to be known within a stretch only, and the time is linear in the number of items.
@@ -11,8 +11,11 @@ What needs what has to be known within a stretch only, and the time is linear in
 
 from __future__ import annotations
 
+import math
+
 from .attention import KINDS
 from .canonical import Item
+from .kernel import TRANSCENDENTAL
 from .recompute import LEAST_BYTES, example_bytes
 from .trees import reduction_tree
 from .views import Views
@@ -25,6 +28,9 @@ ASSEMBLED = frozenset(("concat", "pad"))
 GATHERED = {"take": 2, "take_along": 1, "random_bits": 1}
 #: items that each place of a window computes at most, where windows are added up
 MAXIMUM_FOLDED = 12
+#: results of a reduction that is not along rows below which elementary functions of what it reads stay apart: lanes of
+#: vectors, or threads, would have nothing to do
+FEW_COLUMNS = 128
 #: items in one group at most: a longer chain is cut, which bounds code size and registers
 MAXIMUM_ITEMS = 96
 #: groups after which one is no longer recent
@@ -293,10 +299,14 @@ class Grouping:
         axes = item.op.axes  # type: ignore[union-attr]
         if all(inner.own for inner in feeding.items):
             return self._serves_only(feeding, item)
-        if axes != tuple(range(len(x.shape) - len(axes), len(x.shape))):
+        last = len(x.shape) - 1
+        if last in axes:
+            if axes != tuple(range(len(x.shape) - len(axes), len(x.shape))):
+                return False
+            if len(axes) < len(x.shape):
+                return True
+        elif math.prod(item.shape) < FEW_COLUMNS and any(inner.kind in TRANSCENDENTAL for inner in feeding.items):
             return False
-        if len(axes) < len(x.shape):
-            return True
         return self._serves_only(feeding, item)
 
     def _serves_only(self, feeding: Group, item: Item) -> bool:

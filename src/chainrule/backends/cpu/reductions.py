@@ -23,7 +23,7 @@ from .several_rows import ROWS, pays, reduce_rows
 from .stacked import Stacked
 
 #: vectors that one loop over a reduced axis carries, by the bits of a vector register: many, then fewer of the rest
-TOGETHER = {512: (16, 4), 256: (4,), 128: (2,)}
+TOGETHER = {512: (32, 16, 4), 256: (4,), 128: (2,)}
 #: blocks of one sum that are walked at once, and instructions of an element up to which that pays
 BLOCKS, LIGHT = 4, 4
 #: vectors of a light chain that are written out: turns of a loop would fill what a processor looks at ahead
