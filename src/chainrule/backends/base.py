@@ -39,7 +39,7 @@ class ScalarBuilder(ABC):
 
     #: whether `fma` rounds once; where it is False, `fma` is a product and a sum
     has_fma: bool = True
-    #: whether `look_up` is there, whatever else is computed at once
+    #: whether `look_up` is there, and `fma` rounds once
     has_tables: bool = False
 
     def look_up(self, table: Sequence[float], index: Value) -> Value:

@@ -81,7 +81,7 @@ def divide(region: Region, threads: int, bytes_of: Mapping[int, int], times: int
         for task in region.tasks:
             least, most = bounds[id(task)]
             wanted = min(round(costs[id(task)] / target / unit) * unit, task.extent) if region.parallel else 1
-            task.chunk = _chunk_rows(task.extent, max(1, min(max(wanted, least), most)))
+            task.chunk = _chunk_rows(task.extent, max(1, min(max(wanted, least), most)), _unit(task))
         if not region.parallel:
             return total
         region.tasks.sort(key=lambda task: -costs[id(task)] * task.chunk / task.extent)
@@ -107,10 +107,12 @@ def _bounds(task: Task, threads: int, bytes_of: Mapping[int, int]) -> tuple[int,
             size = sum(bytes_of[b] for b in touched)
             least = max(least, -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched))))
     rows = max(rows_at_once(task.steps), _tile_rows(task.steps))
-    most = max(task.extent // rows, threads)
-    if all(s.kernel is not None and s.kernel.vector == 0 for s in task.steps):
-        most = max(1, min(most, task.extent // LANES))  # each chunk of some columns walks past all rows
-    return least, most
+    return least, max(task.extent // max(rows, _unit(task)), threads)
+
+
+def _unit(task: Task) -> int:
+    """What rows of a chunk should be a multiple of: whole vectors, if they lie along the rows, as down columns."""
+    return LANES if all(s.kernel is not None and s.kernel.vector == 0 for s in task.steps) else 1
 
 
 def _makespan(tasks: Sequence[Task], costs: Mapping[int, float], claims: Mapping[int, float], threads: int) -> float:
@@ -219,11 +221,11 @@ def chain_bytes(steps: Sequence[Step], bytes_of: Mapping[int, int]) -> int:
     return sum(bytes_of[b] for b in written)
 
 
-def _chunk_rows(extent: int, chunks: int) -> int:
-    """Rows of a chunk: balanced, and whole register tiles where there are enough rows."""
-    rows = -(-extent // max(chunks, 1))
-    for unit in (64, 16, 8):
-        if rows >= 2 * unit:
-            rows = -(-rows // unit) * unit
+def _chunk_rows(extent: int, chunks: int, unit: int) -> int:
+    """Rows of a chunk: balanced, a multiple of `unit`, and whole register tiles where there are enough rows."""
+    rows = -(-extent // max(chunks, 1) // unit) * unit
+    for tile in (64, 16, 8):
+        if rows >= 2 * tile:
+            rows = -(-rows // tile) * tile
             break
     return max(1, min(rows, extent))

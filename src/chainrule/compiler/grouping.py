@@ -3,7 +3,7 @@
 Walking the items in order, an elementwise item joins the group of one of its operands with the same
 iteration space, or several such groups merge, unless that would make two groups need each other. A reduction or a
 contraction opens a group, whose epilogue later elementwise items join; a reduction takes in the elementwise group that
-feeds it, if it is along the last axes, or down columns and nothing else needs that group.
+feeds it if it is along the last axes, or if it keeps the last axis ("down columns") and nothing else needs that group.
 
 Groups are opened in stretches: nothing joins a group of an earlier stretch, which so needs no group of a later one.
 What needs what has to be known within a stretch only, and the time is linear in the number of items.
@@ -15,7 +15,7 @@ import math
 
 from .attention import KINDS
 from .canonical import Item
-from .kernel import TRANSCENDENTAL
+from .kernel import LANES, TRANSCENDENTAL
 from .recompute import LEAST_BYTES, example_bytes
 from .trees import reduction_tree
 from .views import Views
@@ -28,9 +28,12 @@ ASSEMBLED = frozenset(("concat", "pad"))
 GATHERED = {"take": 2, "take_along": 1, "random_bits": 1}
 #: items that each place of a window computes at most, where windows are added up
 MAXIMUM_FOLDED = 12
-#: results of a reduction that is not along rows below which elementary functions of what it reads stay apart: lanes of
-#: vectors, or threads, would have nothing to do
-FEW_COLUMNS = 128
+#: nanoseconds of an element: of most operations, of storing and reading it, and of operations that take longer
+OPERATION_NS, STORING_NS = 0.01, 0.15
+SLOW_NS = dict.fromkeys(TRANSCENDENTAL, 0.2) | {"random_bits": 2.0, "remainder": 0.1, "sqrt": 0.1, "rsqrt": 0.1}
+SLOW_NS |= {"div": 0.05, "reciprocal": 0.05}
+#: results of a reduction down columns below which threads had better share hard operations of what it reads
+FEW_RESULTS = 128
 #: items in one group at most: a longer chain is cut, which bounds code size and registers
 MAXIMUM_ITEMS = 96
 #: groups after which one is no longer recent
@@ -300,14 +303,32 @@ class Grouping:
         if all(inner.own for inner in feeding.items):
             return self._serves_only(feeding, item)
         last = len(x.shape) - 1
-        if last in axes:
+        if not axes or last in axes:
             if axes != tuple(range(len(x.shape) - len(axes), len(x.shape))):
                 return False
             if len(axes) < len(x.shape):
                 return True
-        elif math.prod(item.shape) < FEW_COLUMNS and any(inner.kind in TRANSCENDENTAL for inner in feeding.items):
+        elif not self._lies_along(feeding, x.shape[-1], math.prod(item.shape)):
             return False
         return self._serves_only(feeding, item)
+
+    def _lies_along(self, feeding: Group, columns: int, results: int) -> bool:
+        """Whether vectors along the last axis, of `columns` elements, suit a group that a reduction may take in.
+
+        Operands that lie along another axis are read faster by a kernel that transposes blocks. Lanes that the columns
+        leave idle must not cost more than storing what the group computes, nor threads be left without hard work.
+        """
+        for item in feeding.items:
+            for operand in item.inputs[GATHERED.get(item.kind, 0) :]:
+                view = self.views[operand]
+                if self.of.get(view.base.index) is not feeding and view.strides and view.strides[-1] not in (0, 1):
+                    return False
+        kinds = [item.kind for item in feeding.items]
+        if not results or (results < FEW_RESULTS and not TRANSCENDENTAL.isdisjoint(kinds)):
+            return False
+        cost = sum(SLOW_NS.get(kind, OPERATION_NS) for kind in kinds)
+        idle = -(-columns // LANES) * LANES / columns - 1
+        return cost * idle < STORING_NS
 
     def _serves_only(self, feeding: Group, item: Item) -> bool:
         """Whether nothing but `item` needs what a group computes."""

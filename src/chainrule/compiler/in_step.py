@@ -205,7 +205,7 @@ def _on_the_stack(stages: list[Kernel]) -> tuple[int, ...]:
     One row is enough: the next walk reads an element of its row before this one writes that of the row behind it.
     """
     accesses, made = stages[0].accesses, []
-    walks = [n for n, stage in enumerate(stages) if stage.static != ("row",)]
+    walks = [n for n, stage in enumerate(stages) if not stage.for_each_row]
     for writer, reader in pairwise(walks):
         for number in sorted({n for _, n in _along(stages[writer]).stores}):
             access, next_walk = accesses[number], stages[reader]

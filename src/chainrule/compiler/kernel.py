@@ -147,6 +147,11 @@ class Kernel:
         return -1
 
     @property
+    def for_each_row(self) -> bool:
+        """Whether this is what kernels in step compute once for each row, between two walks."""
+        return self.static == ("row",)
+
+    @property
     def rows_apart(self) -> int:
         """How many rows each of kernels in step is behind the one before; what lies on the stack is one row."""
         return 2 if self.sizes[1] <= AWAITED_ROW and not self.scratch else 1

@@ -41,7 +41,7 @@ def flops(kernel: Kernel) -> int:
     everywhere = range(len(kernel.sizes))
     if kernel.stages:
         return sum(map(flops, kernel.stages))
-    if kernel.static == ("row",):
+    if kernel.for_each_row:
         everywhere = range(1)
     if kernel.kind == "pack":
         return 0

@@ -27,7 +27,7 @@ def write_past(steps: list[Step]) -> None:
 
 def _results(kernel: Kernel) -> list[int]:
     """The accesses that a kernel stores, along rows if it is a chain in step, of buffers that it does not read."""
-    walks = [walk for walk in kernel.stages or (kernel,) if walk.static != ("row",)]
+    walks = [walk for walk in kernel.stages or (kernel,) if not walk.for_each_row]
     stored = [n for walk in walks if walk.kind == "map" for _, n in walk.body.stores]
     bodies = [body for walk in kernel.stages or (kernel,) for body in (walk.inner, walk.body)]
     read = {kernel.accesses[i[1]].buffer for body in bodies for i in body.code if i[0] in ("load", "take")}

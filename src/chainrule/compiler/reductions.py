@@ -27,8 +27,6 @@ def lower_reduction(lowering: Lowering, group: Group) -> None:
     x = item.inputs[0]
     axes = (item.op.axis,) if item.kind in ("argmax", "argmin") else item.op.axes  # type: ignore[union-attr]
     if math.prod(item.shape) == 0:
-        if group.prologue and 0 not in x.shape:
-            lowering.add_elementwise(group.prologue, x.shape)
         return
     if group.prologue:
         if _try_reduce(lowering, group, item, x, axes, group.prologue):

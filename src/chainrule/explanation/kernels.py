@@ -35,7 +35,7 @@ def method_text(kernel: Kernel) -> str:
     if kernel.stages:
         trees = [text for text in map(method_text, kernel.stages) if text]
         apart = "a row" if kernel.rows_apart == 1 else "two rows"
-        walks = sum(stage.static != ("row",) for stage in kernel.stages)
+        walks = sum(not stage.for_each_row for stage in kernel.stages)
         return "; ".join([f"{walks} walks in step, each {apart} behind the one before", *trees])
     if kernel.kind == "contract" and isinstance(kernel.static, Tiling):
         return _nest_text(kernel)

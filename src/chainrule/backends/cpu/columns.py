@@ -60,7 +60,8 @@ def reduce_columns(
                         here = place(sums, index)
                         total = f.let(f"load {vector}, ptr {here}")
                         for each in rows:
-                            total = combine(total, code.run(each.moved(axis, index, kernel.inner))[0].ref)
+                            given = code.run(each.moved(axis, index, kernel.inner))[kernel.static[4]]
+                            total = combine(total, given.ref)
                         f.line(f"store {vector} {total}, ptr {here}")
 
         clear(totals)

@@ -83,8 +83,7 @@ class Function:
             target = self.target
             found = LLVMScalarBuilder(
                 self.lines, width, target.has_fma, f"w{width}_", _has_rounding(target), True, self._entered,
-                target.has_half, target.has_bfloat16_products,
-                target.architecture == "x86_64" and target.vector_bits >= 512, target.tables,
+                target.has_half, target.has_bfloat16_products, target.has_ranges, target.tables,
             )  # fmt: skip
             found.declarations = self.declarations
             self._builders[width] = found

@@ -66,8 +66,7 @@ def extreme_lanes(f: Function, inner: Point, outer: Point, dtype: DType) -> None
 
 def keys_for(f: Function, dtype: DType, name: str) -> _Keys:
     """What a "max" or "min" of numbers of a dtype compares."""
-    wide = f.target.vector_bits >= 512 and f.target.architecture == "x86_64"
-    return (_Ranges if wide and dtype is float32 else _Keys)(f, dtype, name)
+    return (_Ranges if f.target.has_ranges and dtype is float32 else _Keys)(f, dtype, name)
 
 
 class _Keys:
@@ -142,7 +141,7 @@ class _Keys:
 
 
 class _Ranges(_Keys):
-    """The numbers themselves, for AVX-512's comparison, which takes -0 for less than 0 and prefers numbers to NaN."""
+    """The numbers themselves, for AVX512DQ's comparison, which takes -0 for less than 0 and prefers numbers to NaN."""
 
     def __init__(self, f: Function, dtype: DType, name: str):
         super().__init__(f, dtype, name)

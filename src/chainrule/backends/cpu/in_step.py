@@ -32,7 +32,7 @@ def _emit(f: Function) -> None:
     stages: list[_Stage] = []
     start = 0
     for kernel in f.kernel.stages:
-        kind = _Reduction if kernel.kind == "reduce" else _Row if kernel.static == ("row",) else _Map
+        kind = _Reduction if kernel.kind == "reduce" else _Row if kernel.for_each_row else _Map
         stages.append(kind(f, kernel, start))
         start += len(kernel.extra)
     behind = [sum(not isinstance(stage, _Row) for stage in stages[:number]) for number in range(len(stages))]

@@ -54,7 +54,7 @@ class LLVMScalarBuilder(ScalarBuilder):
     to whole numbers (x86: SSE4.1), `half` that it has instructions that convert float16 (x86: F16C);
     without them the operations are expanded, since LLVM would call a library; `short` that it has one that makes
     float32 bfloat16 (x86: AVX512-BF16), `scaling` that there are some for a * 2**n and for bounds of a magnitude
-    (AVX-512), `tables` which kind it has for tables in registers, if any. `prefix` starts the names of all values:
+    (AVX512DQ), `tables` which kind it has for tables in registers, if any. `prefix` starts the names of all values:
     builders of one function need different ones, or one builder shared. ``declarations`` collects the declare lines
     that the module needs.
 

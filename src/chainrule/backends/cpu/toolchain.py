@@ -54,6 +54,7 @@ class Target:
         num_vector_registers: how many vector registers a loop body may use.
         has_half: whether float32 becomes float16 and back in one instruction.
         has_bfloat16_products: whether pairs of bfloat16 are multiplied and added in float32 (AVX512-BF16).
+        has_ranges: whether there are instructions to scale by a power of two and to bound a magnitude (AVX512DQ).
         tables: the instructions that look numbers up in registers: ``"avx512"``, ``"avx2"``, ``"neon"`` or ``""``.
     """
 
@@ -65,6 +66,7 @@ class Target:
     num_vector_registers: int
     has_half: bool = False
     has_bfloat16_products: bool = False
+    has_ranges: bool = False
     tables: str = ""
 
     @property
@@ -130,6 +132,10 @@ define <8 x i32> @whole(<8 x i32> %a, <8 x i32> %b) {
   %s = add <8 x i32> %a, %b
   ret <8 x i32> %s
 }
+define <8 x i64> @product(<8 x i64> %a, <8 x i64> %b) {
+  %s = mul <8 x i64> %a, %b
+  ret <8 x i64> %s
+}
 define <16 x bfloat> @short(<16 x float> %a) {
   %r = fptrunc <16 x float> %a to <16 x bfloat>
   ret <16 x bfloat> %r
@@ -151,7 +157,7 @@ def describe(triple: str, cpu: str, features: str) -> Target:
         tables = "neon"
     elif has_fma and architecture(triple) == "x86_64":
         tables = "avx512" if bits == 512 else "avx2" if re.search("vpaddd.*ymm", text) else ""
-    return Target(triple, cpu, features, bits, has_fma, registers, has_half, pairs, tables)
+    return Target(triple, cpu, features, bits, has_fma, registers, has_half, pairs, "vpmullq" in text, tables)
 
 
 @lru_cache(maxsize=4)

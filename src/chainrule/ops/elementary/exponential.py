@@ -25,7 +25,7 @@ from .common import (
 )
 
 LOG2_E = 1.4426950408889634
-#: ln 2 in two parts; n * the first is exact for every exponent n
+#: ln 2 in two parts; n * the first is exact for every exponent n, and x less n sixteenths of it if it is rounded once
 LN2 = {
     "float32": (0.693145751953125, 1.428606765330187e-06),
     "float64": (0.6931471805598903, 5.497923018708371e-14),
@@ -50,8 +50,8 @@ EXPM1_SHORT = {
         2.5113492292258054e-08,
     ),
 }  # fmt: skip
-#: beyond these, exp and half of it are infinite or 0
-EXP_RANGE = {"float32": (-104.0, 90.0), "float64": (-746.0, 711.0)}
+#: beyond these, exp is infinite or 0
+EXP_RANGE = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
 #: 2**(j / 16), and (exp(r) - 1 - r) / r**2 on |r| <= ln(2) / 32: absolute error of exp(r) 2**-29
 SIXTEENTHS = tuple(2.0 ** (j / 16) for j in range(16))
 EXPM1_TINY = (0.5000162124633789, 0.1666700690984726)
@@ -111,37 +111,29 @@ def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
     return b.bitcast(shifted, form.integer), b.fma(b.mul(r, r), evaluate(b, r, EXPM1[name]), r)
 
 
-def scale_twice(
-    b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0, unit: Value | None = None
-) -> Value:
-    """(1 + q) * unit * 2**(n + offset) (unit 1 if None), in two steps so that it may be infinite or subnormal."""
+def scale_twice(b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0) -> Value:
+    """(1 + q) * 2**(n + offset), in two steps so that it may be infinite or subnormal."""
+    if b.scales(form.dtype):  # by one instruction, with the same bits
+        unit = b.const(2.0**offset, form.dtype)
+        whole = b.sub(b.bitcast(n, form.dtype), b.const(form.magic, form.dtype))
+        return b.scale(b.fma(q, unit, unit), whole)
     half = b.ashr(n, b.const(1, form.integer))
-    first = power_of_two(b, half, form, 0, unit)
+    first = power_of_two(b, half, form)
     return b.mul(b.fma(q, first, first), power_of_two(b, b.sub(n, half), form, offset))
 
 
 def exp(b: ScalarBuilder, x: Value) -> Value:
     """e**x."""
-    return _exp_scaled(b, x, 0)
-
-
-def half_exp(b: ScalarBuilder, x: Value) -> Value:
-    """e**x / 2; finite a little beyond the range of exp."""
-    return _exp_scaled(b, x, -1)
-
-
-def _exp_scaled(b: ScalarBuilder, x: Value, offset: int) -> Value:
-    """e**x * 2**offset."""
     form = format_of(x)
     if b.has_tables and form is SINGLE:
-        return _exp_by_table(b, x, offset)
+        return _exp_by_table(b, x)
     low, high = EXP_RANGE[x.dtype.name]
     n, q = reduce_exponent(b, at_least(b, at_most(b, x, high), low))
-    return scale_twice(b, q, n, form, offset)
+    return scale_twice(b, q, n, form)
 
 
-def _exp_by_table(b: ScalarBuilder, x: Value, offset: int) -> Value:
-    """e**x * 2**offset in float32.
+def _exp_by_table(b: ScalarBuilder, x: Value) -> Value:
+    """e**x in float32.
 
     Where one instruction scales, n alone says that x is out of range; r, of which cancellation may then leave
     anything, only has to be small.
@@ -160,10 +152,12 @@ def _exp_by_table(b: ScalarBuilder, x: Value, offset: int) -> Value:
     sixteenths = b.bitcast(shifted, int32)
     t = b.look_up(SIXTEENTHS, sixteenths)
     q = b.fma(b.mul(r, r), polynomial(b, r, EXPM1_TINY), r)
-    if not scales:
-        return scale_twice(b, q, b.ashr(sixteenths, b.const(4, int32)), SINGLE, offset, t)
-    y = b.fma(q, t, t)
-    return b.scale(b.mul(y, b.const(2.0**offset, float32)) if offset else y, n)
+    if scales:
+        return b.scale(b.fma(q, t, t), n)
+    whole = b.ashr(sixteenths, b.const(4, int32))
+    half = b.ashr(whole, b.const(1, int32))
+    first = power_of_two(b, half, SINGLE, factor=t)
+    return b.mul(b.fma(q, first, first), power_of_two(b, b.sub(whole, half), SINGLE))
 
 
 def exp_of_negative(b: ScalarBuilder, x: Value) -> Value:
@@ -250,6 +244,12 @@ def tanh(b: ScalarBuilder, x: Value) -> Value:
     scale = power_of_two(b, n, form)
     m = b.fma(q, scale, b.sub(scale, b.const(1.0, x.dtype)))
     return b.copysign(b.div(m, b.add(m, b.const(2.0, x.dtype))), x)
+
+
+def half_exp(b: ScalarBuilder, x: Value) -> Value:
+    """e**x / 2 for x >= 0; finite a little beyond the range of exp."""
+    n, q = reduce_exponent(b, at_most(b, x, 90.0 if x.dtype is float32 else 711.0))
+    return scale_twice(b, q, n, format_of(x), -1)
 
 
 def sinh(b: ScalarBuilder, x: Value) -> Value:
