@@ -157,7 +157,8 @@ def describe(triple: str, cpu: str, features: str) -> Target:
         tables = "neon"
     elif has_fma and architecture(triple) == "x86_64":
         tables = "avx512" if bits == 512 else "avx2" if re.search("vpaddd.*ymm", text) else ""
-    return Target(triple, cpu, features, bits, has_fma, registers, has_half, pairs, "vpmullq" in text, tables)
+    ranges = bits == 512 and "vpmullq" in text
+    return Target(triple, cpu, features, bits, has_fma, registers, has_half, pairs, ranges, tables)
 
 
 @lru_cache(maxsize=4)
