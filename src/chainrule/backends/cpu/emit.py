@@ -542,7 +542,7 @@ def always_masked(f: Function) -> bool:
 
 
 def whole_vectors(f: Function, begin: Int, end: Int, width: int) -> Int:
-    """The end of the part of begin..end that whole vectors cover."""
+    """The end of the part of begin..end that whole vectors of `width`, a power of two, cover."""
     span = f.sub(end, begin)
     if isinstance(span, int):
         return f.add(begin, span // width * width)
