@@ -81,7 +81,7 @@ def divide(region: Region, threads: int, bytes_of: Mapping[int, int], times: int
         for task in region.tasks:
             least, most = bounds[id(task)]
             wanted = min(round(costs[id(task)] / target / unit) * unit, task.extent) if region.parallel else 1
-            task.chunk = _chunk_rows(task.extent, max(1, min(max(wanted, least), most)), _unit(task))
+            task.chunk = _chunk_rows(task.extent, max(1, min(max(wanted, least), most)), _vector_rows(task))
         if not region.parallel:
             return total
         region.tasks.sort(key=lambda task: -costs[id(task)] * task.chunk / task.extent)
@@ -107,10 +107,10 @@ def _bounds(task: Task, threads: int, bytes_of: Mapping[int, int]) -> tuple[int,
             size = sum(bytes_of[b] for b in touched)
             least = max(least, -(-size // max(NEAR_BYTES, NEAR_LEAST * len(touched))))
     rows = max(rows_at_once(task.steps), _tile_rows(task.steps))
-    return least, max(task.extent // max(rows, _unit(task)), threads)
+    return least, max(task.extent // max(rows, _vector_rows(task)), threads)
 
 
-def _unit(task: Task) -> int:
+def _vector_rows(task: Task) -> int:
     """What rows of a chunk should be a multiple of: whole vectors, if they lie along the rows, as down columns."""
     return LANES if all(s.kernel is not None and s.kernel.vector == 0 for s in task.steps) else 1
 

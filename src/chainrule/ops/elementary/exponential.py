@@ -99,16 +99,28 @@ TANH_SMALL = (
 )  # fmt: skip
 
 
-def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
-    """n, in the low bits of an integer, and expm1(r) for x = n ln 2 + r."""
-    form, name = format_of(x), x.dtype.name
-    magic = b.const(form.magic, x.dtype)
+def _split(b: ScalarBuilder, x: Value, parts: int = 1) -> tuple[Value, Value, Value]:
+    """n times `parts`, in the low bits of an integer; n, a multiple of 1 / `parts`; and r, for x = n ln 2 + r."""
+    form = format_of(x)
+    magic = b.const(form.magic / parts, x.dtype)
     shifted = b.fma(x, b.const(LOG2_E, x.dtype), magic)
     n = b.sub(shifted, magic)
-    high, low = LN2[name]
+    high, low = LN2[x.dtype.name]
     r = negated_product_sum(b, n, low, negated_product_sum(b, n, high, x))
-    evaluate = estrin if form is SINGLE else polynomial
-    return b.bitcast(shifted, form.integer), b.fma(b.mul(r, r), evaluate(b, r, EXPM1[name]), r)
+    return b.bitcast(shifted, form.integer), n, r
+
+
+def _within_range(b: ScalarBuilder, x: Value) -> Value:
+    """x, or the end of the range of exp that it is beyond."""
+    low, high = EXP_RANGE[x.dtype.name]
+    return at_least(b, at_most(b, x, high), low)
+
+
+def reduce_exponent(b: ScalarBuilder, x: Value) -> tuple[Value, Value]:
+    """n, in the low bits of an integer, and expm1(r) for x = n ln 2 + r."""
+    n, _, r = _split(b, x)
+    evaluate = estrin if format_of(x) is SINGLE else polynomial
+    return n, b.fma(b.mul(r, r), evaluate(b, r, EXPM1[x.dtype.name]), r)
 
 
 def scale_twice(b: ScalarBuilder, q: Value, n: Value, form: Format, offset: int = 0) -> Value:
@@ -127,8 +139,7 @@ def exp(b: ScalarBuilder, x: Value) -> Value:
     form = format_of(x)
     if b.has_tables and form is SINGLE:
         return _exp_by_table(b, x)
-    low, high = EXP_RANGE[x.dtype.name]
-    n, q = reduce_exponent(b, at_least(b, at_most(b, x, high), low))
+    n, q = reduce_exponent(b, _within_range(b, x))
     return scale_twice(b, q, n, form)
 
 
@@ -139,17 +150,9 @@ def _exp_by_table(b: ScalarBuilder, x: Value) -> Value:
     anything, only has to be small.
     """
     scales = b.scales(float32)
-    if not scales:
-        low, high = EXP_RANGE["float32"]
-        x = at_least(b, at_most(b, x, high), low)
-    magic = b.const(SINGLE.magic / 16, float32)
-    shifted = b.fma(x, b.const(LOG2_E, float32), magic)
-    n = b.sub(shifted, magic)
-    high, low = LN2["float32"]
-    r = negated_product_sum(b, n, low, negated_product_sum(b, n, high, x))
+    sixteenths, n, r = _split(b, x if scales else _within_range(b, x), len(SIXTEENTHS))
     if scales:
         r = b.within(r, 1 / 32)
-    sixteenths = b.bitcast(shifted, int32)
     t = b.look_up(SIXTEENTHS, sixteenths)
     q = b.fma(b.mul(r, r), polynomial(b, r, EXPM1_TINY), r)
     if scales:
