@@ -11,13 +11,15 @@ import numpy as np
 
 import chainrule as cr
 
+from .peak import vector_lanes
+
 F = cr.functional
-LANES = 16
 
 
-def _lanes(*extents: int) -> float:
-    """Share of vectors of 16 elements in use along the best of some axes."""
-    return max(n / (LANES * math.ceil(n / LANES)) for n in extents)
+def _used(*extents: int) -> float:
+    """Share of the lanes of this machine's vectors in use along the best of some axes."""
+    width = vector_lanes()
+    return max(n / (width * math.ceil(n / width)) for n in extents)
 
 
 @dataclass
@@ -58,7 +60,7 @@ def _product(m: int, k: int, n: int, kind: str) -> Case:
         "product", f"{kind} {m}x{k}x{n}",
         lambda a, b: turned(a, kind[0]) @ turned(b, kind[1]),
         lambda torch, out, a, b: torch.matmul(turned(a, kind[0]), turned(b, kind[1]), out=out),
-        [left, right], 2.0 * m * k * n, _lanes(n),
+        [left, right], 2.0 * m * k * n, _used(n),
     )  # fmt: skip
 
 
@@ -140,7 +142,7 @@ def _convolution(n, c, height, width, o, kernel, stride, groups, last: bool = Tr
     by_input = Case(
         group, name + " input gradient", input_gradient,
         lambda torch, out, b, g: result(backward(torch, image(torch.empty(stored(x))), b, g, [True, False, False])[0]),
-        [w, stored(y)], flops, _lanes(c, width),
+        [w, stored(y)], flops, _used(c, width),
     )  # fmt: skip
     return [
         Case(
@@ -148,13 +150,13 @@ def _convolution(n, c, height, width, o, kernel, stride, groups, last: bool = Tr
             lambda torch, out, a, b: result(
                 torch.nn.functional.conv2d(image(a), b, None, stride, pad, 1, groups)
             ),
-            [stored(x), w], flops, _lanes(o, out[1]),
+            [stored(x), w], flops, _used(o, out[1]),
         ),
         *([by_input] if c > 3 else []),  # images have no gradient
         Case(
             group, name + " weight gradient", weight_gradient,
             lambda torch, out, a, g: backward(torch, image(a), torch.empty(w), g, [False, True, False])[1],
-            [stored(x), stored(y)], flops, _lanes(o, out[1]),
+            [stored(x), stored(y)], flops, _used(o, out[1]),
         ),
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ ACCUMULATORS = 12
 ITERATIONS = 400_000
 
 
-def _width() -> int:
+def vector_lanes() -> int:
     """Float32 lanes of the widest vector registers of this machine."""
     features = llvm.get_host_cpu_features()
     return 16 if features.get("avx512f") else 8 if features.get("avx2") else 4
@@ -74,7 +74,7 @@ class MultiplyAdds:
     def __init__(self, threads: int):
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        width = _width()
+        width = vector_lanes()
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
         )

@@ -10,7 +10,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from .peak import _width, fma_gflops
+from .peak import fma_gflops, vector_lanes
 
 #: vectors that one iteration of the loops moves
 UNROLLED = 8
@@ -72,7 +72,7 @@ class Machine:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self.peak = fma_gflops(1, 60)
-        width = _width()
+        width = vector_lanes()
         machine = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
         )

@@ -65,7 +65,7 @@ def test_no_thread_waits_long_for_another(threads: int) -> None:
         cr.compile(gradients)(normal(128, 784), normal(128, 512), normal(128, 512))
     time, ideal = found[-1]  # the cut that was taken
     assert ideal <= time <= (1.6 if threads == 16 else 1.1) * ideal
-    assert time == min(time for time, _ in found)
+    assert time * (1 - chunks.GAIN) <= min(time for time, _ in found)
 
 
 def test_an_epilogue_is_not_counted_for_every_term() -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from chainrule.backends import interpreter
-from chainrule.compiler import few_outputs
+from chainrule.backends.cpu import toolchain
+from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler import convolutions
 from chainrule.ops.base import emit
 from chainrule.ops.leaf import constant
 
@@ -34,7 +36,7 @@ def gradient(x: np.ndarray, g: np.ndarray, form: tuple, kernel: tuple, last: boo
 def test_values_and_bits(case, dtype, monkeypatch) -> None:
     x, g, form = operands(*case, dtype)
     outputs = gradient(x, g, form, case[1], last=True)
-    monkeypatch.setattr(few_outputs, "CHAIN", 0)
+    monkeypatch.setattr(convolutions, "few_outputs", lambda *_: True)
     vectors = [kernel.sizes[-1] for kernel in kernels(outputs) if kernel.kind == "contract"]
     assert vectors == [case[2]]
     got, want = run(outputs), interpreter.run(outputs)[0]
@@ -42,15 +44,18 @@ def test_values_and_bits(case, dtype, monkeypatch) -> None:
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.abs(want).max())
     assert got.tobytes() == run(outputs, False).tobytes()
     assert got.tobytes() == run(gradient(x, g, form, case[1], last=False)).tobytes()
-    monkeypatch.setattr(few_outputs, "CHAIN", 1e9)
+    monkeypatch.setattr(convolutions, "few_outputs", lambda *_: False)
     assert [kernel.sizes[-1] for kernel in kernels(outputs) if kernel.kind == "contract"] == [case[4]]
     assert got.tobytes() == run(outputs).tobytes()
 
 
 @pytest.mark.parametrize(
-    ("channels", "outputs", "taken"), [(32, 1, True), (32, 8, True), (32, 32, False), (3, 1, False)]
+    ("channels", "outputs", "taken"), [(4, 1 / 16, True), (4, 1 / 2, True), (4, 2, False), (3 / 16, 1 / 16, False)]
 )
 def test_they_are_taken_where_outputs_are_fewer_than_lanes(channels, outputs, taken) -> None:
+    """Channels and outputs are given in vectors, of at least one number each."""
+    lanes = CpuTiles(toolchain.host()).lanes(4)
+    channels, outputs = (max(round(lanes * share), 1) for share in (channels, outputs))
     x, g, form = operands((12, 12), (3, 3), channels, 1, outputs, {"stride": 2}, np.float32)
     found = kernels(gradient(x, g, form, (3, 3), last=True))
     assert [kernel.sizes[-1] == channels for kernel in found if kernel.kind == "contract"] == [
