@@ -138,8 +138,9 @@ class Canonical:
         if op.joint and node.value is None:
             return self._result(self._loops[node], node)
         expand = getattr(op, "expand", None)
-        if expand is not None and node.value is None:
-            return self._expand(expand(*node.inputs), node)
+        expanded = expand(*node.inputs) if expand is not None and node.value is None else None
+        if expanded is not None:
+            return self._expand(expanded, node)
         if node.value is not None or name in ("placeholder", "constant"):
             known = self._bound.get(node)
             if known is not None:

@@ -12,6 +12,7 @@ from ..graph.node import Node
 from ..shapes import kept_axes, reduced
 from ..shapes import size as size_of
 from .base import Primitive, emit
+from .large_windows import smaller_windows
 from .movement import Movement, check_axes, check_numeric, check_ordered
 from .rules import add, all_lead, broadcast, full, full_like, mul, reshape, total, where
 
@@ -95,7 +96,8 @@ class Windows(Movement):
 class Fold(Movement):
     """The transpose of `windows`: (..., *out, *sizes) to (..., *spatial), each element the sum of those that lie on it.
 
-    The sum starts from 0 and runs over the places in the window, in row-major order; what no window covers is 0.
+    The sum starts from 0 and runs over the places in the window, in row-major order; compiled, that of many places is
+    one of sums (`large_windows.py`). What no window covers is 0.
     """
 
     name = "fold"
@@ -127,6 +129,10 @@ class Fold(Movement):
     def batch(self, inputs, batched, size):
         """The batch axis stays in front."""
         return emit("fold", inputs[0], attributes=(self.spatial, self.strides, self.dilations))
+
+    def expand(self, y):
+        """What a compiler makes of it, unless windows are small."""
+        return smaller_windows(y, self.spatial, self.strides, self.dilations)
 
     def numpy(self, y):
         """One addition for each place in the window."""
