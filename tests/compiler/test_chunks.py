@@ -35,7 +35,7 @@ def tasks_of(function, *args):
 
 def test_every_row_is_in_one_chunk_and_the_longest_tasks_come_first(threads: int) -> None:
     step = cr.compile(gradients)
-    args = normal(128, 784), normal(128, 512), normal(128, 512)
+    args = normal(128, 784), normal(128, 500), normal(128, 500)
     tasks = tasks_of(step, *args)
     assert len(tasks) >= 3
     for task in tasks:
@@ -62,7 +62,7 @@ def test_no_thread_waits_long_for_another(threads: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "_makespan", watch)
         patch.setattr(chunks, "DISTURBED", 0.0)
-        cr.compile(gradients)(normal(128, 784), normal(128, 512), normal(128, 512))
+        cr.compile(gradients)(normal(128, 784), normal(128, 500), normal(128, 500))
     time, ideal = found[-1]  # the cut that was taken
     assert ideal <= time <= (1.6 if threads == 16 else 1.1) * ideal
     assert time * (1 - chunks.GAIN) <= min(time for time, _ in found)

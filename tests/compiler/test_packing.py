@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule import runtime
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.backends.cpu.contract import CpuTiles
+from chainrule.compiler import products
 from chainrule.compiler.plan import make_plan
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
@@ -74,3 +76,26 @@ def test_a_batch_is_copied_and_multiplied_chunk_by_chunk(shape):
     np.testing.assert_allclose(got, a @ b.swapaxes(1, 2), rtol=1e-4, atol=1e-5 * k)
     one = cr.compile(lambda a, b: a @ b.T)(cr.asarray(a[7]), cr.asarray(b[7])).numpy()
     np.testing.assert_array_equal(got[7], one)
+
+
+@pytest.mark.parametrize("kind", ["NN", "NT", "TN", "TT"])
+@pytest.mark.parametrize("shape", [(37, 512, 96), (3, 45, 640, 128), (64, 300, 1000)], ids=str)
+def test_operands_that_lie_far_apart_are_copied_where_vectors_are_short(shape, kind, monkeypatch) -> None:
+    """Wherever both operands lie, and whether or not they are copied, the bits are the same."""
+    *lead, m, k, n = shape
+    generator = np.random.default_rng(m)
+    a, b = (generator.normal(size=(*lead, *sides)).astype(np.float32) for sides in ((m, k), (k, n)))
+    left, right = (cr.asarray(np.ascontiguousarray(x.swapaxes(-1, -2)) if t == "T" else x) for x, t in zip((a, b), kind))
+
+    def product() -> np.ndarray:
+        function = cr.compile(lambda x, y: (x.mT if kind[0] == "T" else x) @ (y.mT if kind[1] == "T" else y) * 2.0)
+        return function(left, right).numpy()
+
+    results = []
+    for size in (0, 1 << 20):  # no vector is short, every one is
+        monkeypatch.setattr(products, "SHORT_VECTOR", size)
+        runtime._programs.clear()
+        results.append(product())
+    runtime._programs.clear()
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0], 2 * (a.astype(np.float64) @ b), rtol=0, atol=1e-6 * k)

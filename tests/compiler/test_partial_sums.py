@@ -48,7 +48,7 @@ def test_terms_that_lie_far_apart_ask_for_rows_of_later_tiles():
 
 
 def test_left_operands_that_lie_across_have_sums_in_memory():
-    a, b = constant(np.zeros((1100, 37), np.float32)), constant(np.zeros((1100, 53), np.float32))
+    a, b = constant(np.zeros((1100, 37), np.float32)), constant(np.zeros((1100, 29), np.float32))
     product = emit("contract", a, b, attributes=((1, 0), (1, 2), (0, 2)))
     (kernel,) = make_plan(topological([product]), [product], CpuTiles(toolchain.host()), 1, None, True).kernels
     assert kernel.static.blocks == "outside"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ..dtypes import DType
@@ -17,8 +18,15 @@ from .views import contiguous
 if TYPE_CHECKING:
     from .lowering import Lowering
 
+#: bytes of a line; after which addresses share lines of the first-level cache, and how many of them it holds at least
+LINE, CACHE_WAY, MOST_WAYS = 64, 4096, 8
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
+#: the same where vectors have fewer bytes than this, so that a tile has a line of each row, or two: no processor foresees
+#: which, and where they fill half of the first-level cache they drive one another out
+SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 16, 32
+#: columns from which on a left operand with a line for each term, or few, is transposed beforehand in that case
+MANY_COLUMNS = 64
 
 #: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
 #: rows on the left, if its columns are so long at least
@@ -63,7 +71,14 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         else:
             source, offset_b, b_k, b_n = copied(lowering, b), 0, n, 1
             lead_b = (k * n,) if batched else ()
-    packed = not across and n > 1 and (b_n != 1 or (k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS))
+    short = lanes * itemsize < SHORT_VECTOR and m >= SOME_ROWS
+    left, offset_a = lowering.buffer(view_a.base).number, view_a.offset
+    if short and n >= MANY_COLUMNS and a_k != 1 and not swapped and _scattered(a_k * itemsize, contraction_block(k)):
+        left, offset_a, a_m, a_k = copied(lowering, a), 0, k, 1
+        lead_a = (m * k,) if batched else ()
+    large = k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS
+    medium = short and k * n * itemsize >= MEDIUM_OPERAND and n * itemsize > 2 * LINE and _scattered(b_k * itemsize, k)
+    packed = not across and n > 1 and (b_n != 1 or large or medium)
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
         offset_b, b_k, step = 0, lanes, k * lanes
@@ -76,7 +91,7 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     if across:
         step = b_n
     operands = [
-        Access(lowering.buffer(view_a.base).number, item.dtype, view_a.offset, (*lead_a, a_m, 0, a_k)),
+        Access(left, item.dtype, offset_a, (*lead_a, a_m, 0, a_k)),
         Access(source, item.dtype, offset_b, (*lead_b, 0, step, b_k)),
     ]
     sizes = (*item.shape[:-2], m, n)
@@ -93,6 +108,11 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     accesses = operands + bodies.accesses
     kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static)
     lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, lowering.label([item, *group.items]))
+
+
+def _scattered(apart: int, count: int) -> bool:
+    """Whether lines that are so many bytes apart fill half of a first-level cache, or of the part where they may lie."""
+    return count * max(math.gcd(apart, CACHE_WAY), LINE) > MOST_WAYS * CACHE_WAY // 2
 
 
 def lower_generic_product(lowering: Lowering, group: Group) -> None:
