@@ -85,7 +85,8 @@ def test_operands_that_lie_far_apart_are_copied_where_vectors_are_short(shape, k
     *lead, m, k, n = shape
     generator = np.random.default_rng(m)
     a, b = (generator.normal(size=(*lead, *sides)).astype(np.float32) for sides in ((m, k), (k, n)))
-    left, right = (cr.asarray(np.ascontiguousarray(x.swapaxes(-1, -2)) if t == "T" else x) for x, t in zip((a, b), kind))
+    stored = (np.ascontiguousarray(x.swapaxes(-1, -2)) if turned == "T" else x for x, turned in zip((a, b), kind))
+    left, right = map(cr.asarray, stored)
 
     def product() -> np.ndarray:
         function = cr.compile(lambda x, y: (x.mT if kind[0] == "T" else x) @ (y.mT if kind[1] == "T" else y) * 2.0)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LINE, CACHE_WAY, MOST_WAYS = 64, 4096, 8
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
-#: the same where vectors have fewer bytes than this, so that a tile has a line of each row, or two: no processor foresees
-#: which, and where they fill half of the first-level cache they drive one another out
+#: the same where vectors have fewer bytes than this, so that a tile has a line of each row, or two: no processor
+#: foresees which, and where they fill half of the first-level cache they drive one another out
 SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 16, 32
 #: columns from which on a left operand with a line for each term, or few, is transposed beforehand in that case
 MANY_COLUMNS = 64
@@ -111,7 +111,7 @@ def lower_product(lowering: Lowering, group: Group) -> None:
 
 
 def _scattered(apart: int, count: int) -> bool:
-    """Whether lines that are so many bytes apart fill half of a first-level cache, or of the part where they may lie."""
+    """Whether lines so many bytes apart fill half of a first-level cache, or of the part of it where they may lie."""
     return count * max(math.gcd(apart, CACHE_WAY), LINE) > MOST_WAYS * CACHE_WAY // 2
 
 
