@@ -215,8 +215,7 @@ class Function:
 
     def may_go_past(self) -> set[int]:
         """The results that the kernel writes past the caches, if this target can."""
-        wide = self.target.architecture == "x86_64" and self.target.vector_bits >= 512
-        return set(self.kernel.past) if wide else set()
+        return set(self.kernel.past) if self.target.architecture == "x86_64" else set()
 
     def begin_lines(self, accesses: Sequence[int]) -> str:
         """Whether this call's parts of operands begin with cache lines: an i1, found on entry."""
