@@ -15,6 +15,7 @@ positions that were done already, or belong to another thread's range, are compu
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ from .loops import axis_range
 
 #: operations of an epilogue that are written out for all vectors of a tile, at most
 LIGHT = 192
+#: short vectors of a row whose epilogues are computed side by side: one alone waits for its own operations
+TOGETHER = 2
 
 
 class Nest:
@@ -391,15 +394,16 @@ class Nest:
     def _row(self, row: Point, number: Int, partial: str | None, flags, column, masks, fresh: bool) -> None:
         f, body, lanes = self.f, self.f.kernel.body, self.lanes
         line = f.advance("%tile", self.dtype, f.mul(number, len(masks) * lanes))
-        for j, mask in enumerate(masks):
+
+        def at(j: int) -> None:
             there = row.moved(self.axis_n, f.add(column, j * lanes), body)
-            there.mask = mask
+            there.mask = mask = masks[j]
             if partial is None or fresh:
                 place = f.advance(line, self.dtype, j * lanes)
                 raw = f.let(f"load {self.vector}, ptr {place}, align {self._bytes()}")
             if partial is None:
                 self._epilogue(row, there, Value(raw, self.dtype))
-                continue
+                return
             pointer = f.advance(partial, self.dtype, f.add(column, j * lanes))
             if fresh:
                 self._accumulate(pointer, raw, mask, flags)
@@ -407,6 +411,10 @@ class Nest:
                     self._epilogue(row, there, f.load(pointer, self.dtype, 1, lanes, mask))
             else:
                 self._epilogue(row, there, f.load(pointer, self.dtype, 1, lanes, mask))
+
+        together = TOGETHER if f.target.vector_bits < 512 else 1
+        for first in range(0, len(masks), together):
+            f.side_by_side([functools.partial(at, j) for j in range(first, min(first + together, len(masks)))])
 
     def _epilogue(self, row: Point, point: Point, anchor: Value) -> None:
         code = BodyCode(self.f, self.f.kernel.body, self.axis_n)
