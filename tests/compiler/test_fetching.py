@@ -28,7 +28,7 @@ def compiled(function, *arrays):
         (35, 40, 99, "one"),
         (33, 1, 200, "one"),
         (48, 600, 100, "inside"),
-        (24, 2048, 512, "outside"),
+        (512, 2048, 50, "outside"),
     ],
 )
 def test_an_epilogue_reads_pieces_of_rows(rows, terms, columns, blocks):

@@ -64,20 +64,35 @@ def test_values(case: tuple, dtype: type, elementwise: bool, monkeypatch: pytest
 
 
 def test_half_is_rounded_once() -> None:
-    y = constant(np.full((3, 400), 1.0 + 2.0**-7, np.float32))
-    node = emit("fold", emit("cast", y, attributes=(cr.bfloat16,)), attributes=((402,), (1,), (1,)))
-    got = cr.compile(lambda: cr.Tensor(node).astype(cr.float32))().numpy()
-    np.testing.assert_array_equal(got, [1.0078125, 2.015625, *[3.03125] * 398, 2.015625, 1.0078125])
+    """Sums of ones, those above 256 rounded to even numbers."""
+    ones = emit("cast", constant(np.ones((400, 301), np.float32)), attributes=(cr.bfloat16,))
+    got = cr.compile(lambda: cr.Tensor(emit("fold", ones, attributes=((700,), (1,), (1,)))))()
+    counts = np.minimum(np.minimum(np.arange(1, 701), np.arange(700, 0, -1)), 301).astype(np.float32)
+    expected = cr.asarray(counts).astype(cr.bfloat16)
+    np.testing.assert_array_equal(got.astype(cr.float32).numpy(), expected.astype(cr.float32).numpy())
 
 
 def test_numbers_are_arguments() -> None:
     """Elementwise operations are computed at the places that are added up, with the numbers of each call."""
-    x = cr.asarray(np.ones((1, 40, 3), np.float32))
     for number in (3.0, 4.0, 5.0):
-        assert F.fold(x * number, (1, 42), (1, 40)).numpy().sum() == 120 * number
+        y = (cr.asarray(np.ones((3, 400), np.float32)) * number)._node
+        assert large_windows.smaller_windows(y, (402,), (1,), (1,)) is not None
+        assert cr.Tensor(emit("fold", y, attributes=((402,), (1,), (1,)))).numpy().sum() == 1200 * number
 
 
-@pytest.mark.parametrize(("size", "stride"), [(7, 1), (17, 1), (16, 2), (32, 32)])
+def test_zeros_between_windows_are_few() -> None:
+    """A stride and a dilation: zeros are added only where they save much code."""
+    for stride, size, taken in ((300, 16, False), (10, 40, False), (3, 40, True), (10, 400, True)):
+        y = constant(np.ones((500, size), np.float32))
+        spatial = (499 * stride + (size - 1) * 3 + 1,)
+        smaller = large_windows.smaller_windows(y, spatial, (stride,), (3,))
+        assert (smaller is not None) == taken
+        if smaller is not None:
+            whole = emit("fold", y, attributes=(spatial, (stride,), (3,)))
+            np.testing.assert_array_equal(*interpreter.run([smaller, whole]))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(7, 1), (17, 1), (16, 2), (20, 3)])
 @pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d], ids=["max", "avg"])
 def test_gradients_of_pools_have_short_code(pool, size: int, stride: int) -> None:
     x = constant(np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32))

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 LINE, CACHE_WAY, MOST_WAYS = 64, 4096, 8
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
-#: the same where vectors have fewer bytes than this, so that a tile has a line of each row, or two: no processor
+#: the same where vectors have fewer bytes than the first, so that a tile has a line of each row, or two: no processor
 #: foresees which, and where they fill half of the first-level cache they drive one another out
-SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 16, 32
-#: columns from which on a left operand with a line for each term, or few, is transposed beforehand in that case
-MANY_COLUMNS = 64
+SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 16, 96
+#: such operands that are larger than a second-level cache are packed for fewer rows
+FAR_OPERAND, FAR_ROWS = 1 << 20, 32
+#: terms from which on that matters; columns from which on a left operand whose terms lie so is transposed beforehand
+SOME_TERMS, SOME_COLUMNS = 128, 64
 
 #: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
 #: rows on the left, if its columns are so long at least
@@ -71,13 +73,16 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         else:
             source, offset_b, b_k, b_n = copied(lowering, b), 0, n, 1
             lead_b = (k * n,) if batched else ()
-    short = lanes * itemsize < SHORT_VECTOR and m >= SOME_ROWS
+    short = lanes * itemsize < SHORT_VECTOR and k >= SOME_TERMS
     left, offset_a = lowering.buffer(view_a.base).number, view_a.offset
-    if short and n >= MANY_COLUMNS and a_k != 1 and not swapped and _scattered(a_k * itemsize, contraction_block(k)):
+    turns = short and not swapped and a_k != 1 and n >= SOME_COLUMNS and m * k * itemsize >= MEDIUM_OPERAND
+    if turns and _scattered(a_k * itemsize, contraction_block(k)):
         left, offset_a, a_m, a_k = copied(lowering, a), 0, k, 1
         lead_a = (m * k,) if batched else ()
-    large = k * n * itemsize >= LARGE_OPERAND and m >= MANY_ROWS
-    medium = short and k * n * itemsize >= MEDIUM_OPERAND and n * itemsize > 2 * LINE and _scattered(b_k * itemsize, k)
+    bytes_b = k * n * itemsize
+    large = bytes_b >= LARGE_OPERAND and m >= MANY_ROWS
+    medium = short and bytes_b >= MEDIUM_OPERAND and m >= (SOME_ROWS if bytes_b < FAR_OPERAND else FAR_ROWS)
+    medium = medium and n * itemsize > 2 * LINE and _scattered(b_k * itemsize, k)
     packed = not across and n > 1 and (b_n != 1 or large or medium)
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
@@ -111,8 +116,9 @@ def lower_product(lowering: Lowering, group: Group) -> None:
 
 
 def _scattered(apart: int, count: int) -> bool:
-    """Whether lines so many bytes apart fill half of a first-level cache, or of the part of it where they may lie."""
-    return count * max(math.gcd(apart, CACHE_WAY), LINE) > MOST_WAYS * CACHE_WAY // 2
+    """Whether elements so many bytes apart fill half of a first-level cache, or of the part where they may lie."""
+    lines = count * min(abs(apart), LINE) / LINE
+    return lines * max(math.gcd(apart, CACHE_WAY), LINE) > MOST_WAYS * CACHE_WAY / 2
 
 
 def lower_generic_product(lowering: Lowering, group: Group) -> None:

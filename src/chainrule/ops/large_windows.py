@@ -24,6 +24,8 @@ Shape = tuple[int, ...]
 
 #: additions that a fold has written out at most
 LONGEST = 128
+#: zeros between windows, times as many as there are windows at most, that save a few times `LONGEST` additions
+BETWEEN, FEW_TIMES = 4, 8
 #: nodes of an elementwise operand that are computed where they are added up, wherever that is
 ELEMENTWISE = 16
 
@@ -31,7 +33,7 @@ ELEMENTWISE = 16
 def additions(windows: int, size: int, stride: int, dilation: int) -> int:
     """About how many additions along an axis are written out: for each remainder by the stride those of its places."""
     alike = Counter(place * dilation % stride for place in range(size))
-    return stride - len(alike) + sum(places * min(places, windows) for places in alike.values())
+    return sum(places * min(places, windows) for places in alike.values())
 
 
 def smaller_windows(y: Node, spatial: Shape, strides: Shape, dilations: Shape) -> Node | None:
@@ -56,6 +58,8 @@ def smaller_windows(y: Node, spatial: Shape, strides: Shape, dilations: Shape) -
     (axis,) = several
     if strides[axis] > 1 and dilations[axis] == 1:
         return _steps_apart(y, spatial, strides[axis], axis)
+    if strides[axis] > BETWEEN and prices[axis] <= FEW_TIMES * LONGEST:
+        return None
     if strides[axis] > 1:
         return _step_of_one(y, spatial, strides[axis], dilations, axis)
     return _places_apart(y, spatial, dilations[axis], axis)
