@@ -76,7 +76,7 @@ class Step:
     checks: list[tuple[int, str]] = field(default_factory=list)
     origin: tuple[int, ...] = ()  # serials of the nodes that it computes
     loop: Any = None  # a `Repetition`, for a step that is a loop
-    late: bool = False  # whether it computes again what is needed late, and should not run before
+    late: bool = False  # whether it computes again, or copies, what is needed late, and should not run before
     checked: bool = False  # whether another step checks its indices before
 
 
@@ -122,7 +122,7 @@ class Lowering:
             origin = tuple(item.node.serial for item in made if item.node is not None)
             for step in self.steps[first:]:
                 step.origin = origin
-                step.late = bool(made) and all(item.late for item in made)
+                step.late = step.late or (bool(made) and all(item.late for item in made))
 
     # --- buffers ----------------------------------------------------------------------------------
 

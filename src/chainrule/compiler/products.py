@@ -73,7 +73,7 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         else:
             source, offset_b, b_k, b_n = copied(lowering, b), 0, n, 1
             lead_b = (k * n,) if batched else ()
-    short = lanes * itemsize < SHORT_VECTOR and k >= SOME_TERMS
+    short, begin = lanes * itemsize < SHORT_VECTOR and k >= SOME_TERMS, len(lowering.steps)
     left, offset_a = lowering.buffer(view_a.base).number, view_a.offset
     turns = short and not swapped and a_k != 1 and n >= SOME_COLUMNS and m * k * itemsize >= MEDIUM_OPERAND
     if turns and _scattered(a_k * itemsize, contraction_block(k)):
@@ -88,6 +88,8 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
         offset_b, b_k, step = 0, lanes, k * lanes
         lead_b = (vectors * k * lanes,) if batched else ()
+    for copy in lowering.steps[begin:]:
+        copy.late = short  # a copy of what the forward pass leaves should not be made in it
     axes = (0, 1, 2) if batched else (0, 1)
     body, _ = bodies.body(group.items, item, list(axes), lowering.stored)
     if swapped:
