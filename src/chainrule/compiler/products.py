@@ -24,7 +24,7 @@ LINE, CACHE_WAY, MOST_WAYS = 64, 4096, 8
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 #: the same where vectors have fewer bytes than the first, so that a tile has a line of each row, or two: no processor
 #: foresees which, and where they fill half of the first-level cache they drive one another out
-SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 16, 96
+SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 17, 96
 #: such operands that are larger than a second-level cache are packed for fewer rows
 FAR_OPERAND, FAR_ROWS = 1 << 20, 32
 #: terms from which on that matters; columns from which on a left operand whose terms lie so is transposed beforehand
