@@ -75,13 +75,13 @@ def lower_product(lowering: Lowering, group: Group) -> None:
             lead_b = (k * n,) if batched else ()
     short, begin = lanes * itemsize < SHORT_VECTOR and k >= SOME_TERMS, len(lowering.steps)
     left, offset_a = lowering.buffer(view_a.base).number, view_a.offset
-    turns = short and not swapped and a_k != 1 and n >= SOME_COLUMNS and m * k * itemsize >= MEDIUM_OPERAND
+    turns = short and not swapped and a_k != 1 and n >= SOME_COLUMNS and m * k * itemsize > MEDIUM_OPERAND
     if turns and _scattered(a_k * itemsize, contraction_block(k)):
         left, offset_a, a_m, a_k = copied(lowering, a), 0, k, 1
         lead_a = (m * k,) if batched else ()
     bytes_b = k * n * itemsize
     large = bytes_b >= LARGE_OPERAND and m >= MANY_ROWS
-    medium = short and bytes_b >= MEDIUM_OPERAND and m >= (SOME_ROWS if bytes_b < FAR_OPERAND else FAR_ROWS)
+    medium = short and bytes_b > MEDIUM_OPERAND and m >= (SOME_ROWS if bytes_b < FAR_OPERAND else FAR_ROWS)
     medium = medium and n * itemsize > 2 * LINE and _scattered(b_k * itemsize, k)
     packed = not across and n > 1 and (b_n != 1 or large or medium)
     if packed:
