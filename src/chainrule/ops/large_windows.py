@@ -46,7 +46,7 @@ def smaller_windows(y: Node, spatial: Shape, strides: Shape, dilations: Shape) -
         return None
     if y.dtype.is_half:  # rounded once, at the end
         return cast(_fold(cast(y, float32), spatial, strides, dilations), y.dtype)
-    several = [axis for axis in range(count) if prices[axis] > 1]
+    several = [axis for axis in range(count) if prices[axis] > 1 or strides[axis] > 1]
     if len(several) > 1:
         taken = several[-1:]
         while len(taken) < len(several) - 1:
