@@ -30,6 +30,8 @@ SHORT_CHAIN = 12
 TILE_OUTPUTS, TILE_INPUTS = 2, 4
 #: keys that an attention kernel works on together, unless it keeps all exponentials
 ATTENTION_KEYS = 256
+#: bytes of a cache line; after which addresses share lines of the first-level cache, and how many it holds of them
+LINE, CACHE_WAY, MOST_WAYS = 64, 4096, 8
 #: virtual lanes of a reduction along the last axis
 LANES = 16
 #: chains that the terms of a product of few columns are dealt to

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 
-from .kernel import LANES, Kernel
+from .kernel import LANES, LINE, Kernel
 from .lowering import Step
 
-#: bytes of a result from which on none of it is in a cache when it is read again; bytes of a cache line
-FAR, LINE = 16 << 20, 64
+#: bytes of a result from which on none of it is in a cache when it is read again
+FAR = 16 << 20
 
 
 def write_past(steps: list[Step]) -> None:

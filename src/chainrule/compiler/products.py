@@ -1,4 +1,4 @@
-"""From matrix products to contraction kernels, and to copies of right operands in panels of vectors."""
+"""From matrix products to contraction kernels, and to copies of operands: in panels, or transposed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..dtypes import DType
 from .dealt import dealt_tiling, dense_rows, side_by_side
 from .elements import Bodies, shift_accesses
 from .grouping import Group
-from .kernel import DEALT, Access, Body, Kernel
+from .kernel import CACHE_WAY, DEALT, LINE, MOST_WAYS, Access, Body, Kernel
 from .pairs import copied
 from .tiling import tiling
 from .trees import contraction_block, product_blocks, product_chains
@@ -18,12 +18,10 @@ from .views import contiguous
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-#: bytes of a line; after which addresses share lines of the first-level cache, and how many of them it holds at least
-LINE, CACHE_WAY, MOST_WAYS = 64, 4096, 8
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
-#: the same where vectors have fewer bytes than the first, so that a tile has a line of each row, or two: no processor
-#: foresees which, and where they fill half of the first-level cache they drive one another out
+#: the same above so many bytes where vectors have fewer bytes than the first, so that a tile has a line of each row, or
+#: two: no processor foresees which, and where they fill half of the first-level cache they drive one another out
 SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 17, 96
 #: such operands that are larger than a second-level cache are packed for fewer rows
 FAR_OPERAND, FAR_ROWS = 1 << 20, 32

@@ -85,11 +85,12 @@ def _axes_apart(y: Node, spatial: Shape, strides: Shape, dilations: Shape, taken
 
     one = [1] * count
     extents = only(spatial, taken, y.shape[lead:behind])
-    each = _fold(_moved(y, order, shape), extents, only(strides, taken, one), only(dilations, taken, one))
+    moved = _mapped(y, lambda x: reshape(permute(x, order), shape))
+    each = _fold(moved, extents, only(strides, taken, one), only(dilations, taken, one))
     aside = lead + len(rest)
-    order = (*first, *range(aside, aside + count), *range(lead, aside))
+    back = (*first, *range(aside, aside + count), *range(lead, aside))
     ones = [size if axis in rest else 1 for axis, size in enumerate(sizes)]
-    each = reshape(permute(each, order), (*y.shape[:lead], *extents, *ones))
+    each = reshape(permute(each, back), (*y.shape[:lead], *extents, *ones))
     return _fold(each, spatial, only(strides, rest, one), only(dilations, rest, one))
 
 
@@ -171,11 +172,6 @@ def _extended(x: Node, axis: int, extent: int) -> Node:
     none = (0,) * len(x.shape)
     high = tuple(extent - x.shape[axis] if n == axis else 0 for n in range(len(x.shape)))
     return emit("pad", x, full(0, (), x.dtype), attributes=(none, high, none))
-
-
-def _moved(y: Node, order: Shape, shape: Shape) -> Node:
-    """`y` permuted, then reshaped."""
-    return _mapped(y, lambda x: reshape(permute(x, order), shape))
 
 
 def _mapped(y: Node, move: Callable[[Node], Node]) -> Node:

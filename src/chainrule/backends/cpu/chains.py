@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ...compiler.kernel import SHORT_CHAIN
+from ...compiler.kernel import CACHE_WAY, MOST_WAYS, SHORT_CHAIN
 from ..base import Value
 from .emit import LINE, Int, whole_vectors
 from .half import multiply_pairs
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 UNROLLED = 8
 #: sums of a tile for which columns of b are read a whole line at a time: loading them is all the work there is
 FEW_SUMS = 4
-#: bytes after which addresses share lines of the first-level cache, and how many of them it holds at least
-CACHE_WAY, MOST_WAYS = 4096, 8
 
 
 class Blocks:

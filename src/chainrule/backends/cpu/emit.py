@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ...compiler.kernel import LANES, ArgumentLayout, Kernel
+from ...compiler.kernel import LANES, LINE, ArgumentLayout, Kernel
 from ...dtypes import DType
 from ..base import Value
 from . import half
@@ -19,8 +19,6 @@ from .toolchain import Target
 
 Int = int | str
 Values = Callable[[], list[str]]
-#: bytes of a cache line
-LINE = 64
 
 
 def memory_type(dtype: DType) -> str:
