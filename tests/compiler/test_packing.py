@@ -10,7 +10,7 @@ from chainrule import runtime
 from chainrule.backends.cpu import toolchain
 from chainrule.backends.cpu.codegen import kernel_module
 from chainrule.backends.cpu.contract import CpuTiles
-from chainrule.compiler import products
+from chainrule.compiler import tiling
 from chainrule.compiler.plan import make_plan
 from chainrule.graph.node import topological
 from chainrule.ops.base import emit
@@ -90,7 +90,7 @@ def test_operands_that_lie_far_apart_are_copied_where_vectors_are_short(shape, k
 
     results = []
     for size, copies in ((0, kind[1] == "T"), (1 << 20, 1 + (kind[0] == "T"))):  # no vector is short, every one is
-        monkeypatch.setattr(products, "SHORT_VECTOR", size)
+        monkeypatch.setattr(tiling, "SHORT_VECTOR", size)
         runtime._programs.clear()
         function = cr.compile(lambda x, y: (x.mT if kind[0] == "T" else x) @ (y.mT if kind[1] == "T" else y) * 2.0)
         results.append(function(left, right).numpy())

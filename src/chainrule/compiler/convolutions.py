@@ -23,6 +23,7 @@ from .images import classes, minimal
 from .kernel import TILE_INPUTS, Access, Body, Kernel, Tiling, Window
 from .narrow import along_rows, rows_nest, rows_tiling
 from .planes import along_planes, planes_nest, planes_tiling
+from .scattered import near_places
 from .staging import turned
 from .tiling import tiling
 from .trees import contraction_chain
@@ -168,7 +169,7 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
     rank = len(kernel)
     spatial = list(range(2, 2 + rank))
     depthwise = groups > 1 and per_group == 1 and outs == 1
-    batch, apart = x.shape[0] // parts, 1
+    batch, apart, packed = x.shape[0] // parts, 1, False
     if x.dtype.is_half:
         (base, offset, strides), (other, shift, moves) = (pairs.image_pairs(lowering, y) for y in (x, g))
         batch //= 2
@@ -184,6 +185,10 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
         base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
         turning = not depthwise and turns_in_registers(lowering, item)
         other, shift, moves = _place(lowering, g) if turning else _channels_last(lowering, g)
+        apart = moves[1]
+        if not (depthwise or turning):
+            near = near_places(lowering, item, (base, offset, strides), (other, shift, moves))
+            (base, offset, strides), (other, shift, moves), packed = near
         apart = moves[1]
     summed = [batch, *g.shape[2:]]
     along = [strides[0], *(s * strides[a] for s, a in zip(op.strides, spatial))]
@@ -228,7 +233,7 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
             [*(batch * moves[0] for _ in split), *(outs * apart for _ in each), *[0] * (rank + 1), apart],
             across,
         )  # fmt: skip
-    _nest(lowering, group, item, space, a, b, packed=False)
+    _nest(lowering, group, item, space, a, b, packed)
 
 
 # --- by fewer multiplications ----------------------------------------------------------------------
@@ -370,11 +375,15 @@ def _nest(lowering: Lowering, group: Group, item: Item, space: Space, a: Operand
     )  # fmt: skip
     if item.inputs[0].dtype.is_half:
         plan = plan._replace(pairs=True)
-    partial = None
+    partial, waiting = None, []
     if plan.blocks == "outside":
         extents = tuple(space.extents)
         partial = lowering.new_buffer("arena", item.dtype, extents).number, contiguous(extents)
-    _contract(lowering, group, item, space, a, b, plan, chain[1], partial)
+    if plan.pieces is not None:
+        extents = (*space.extents[:-1], max(plan.panels) * lanes)
+        number = lowering.new_buffer("arena", item.dtype, extents).number
+        waiting = [Operand(number, 0, [*contiguous(extents)[:-1], 0], [0] * len(space.summed))]
+    _contract(lowering, group, item, space, a, b, plan, chain[1], partial, waiting)
 
 
 def _contract(
@@ -387,9 +396,12 @@ def _contract(
     plan: Tiling,
     third: int,
     partial: tuple[int, tuple[int, ...]] | None = None,
-    sources: Sequence[Operand] = (),
+    others: Sequence[Operand] = (),
 ) -> None:
-    """Add the kernel of a plan. `third`: its third extra word; `partial`: buffer and strides of partial sums."""
+    """Add the kernel of a plan. `third`: its third extra word; `partial`: buffer and strides of partial sums.
+
+    `others`: further operands behind those.
+    """
     bodies = Bodies(lowering, item.shape, [])
     bodies.argument(math.prod(space.summed), space.summed[0], third)
     body, _ = bodies.body(group.items, item, list(range(len(item.shape))), lowering.stored)
@@ -400,7 +412,7 @@ def _contract(
     operands = [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in (a, b)]
     if partial is not None:
         operands.append(Access(partial[0], item.dtype, 0, partial[1]))
-    operands += [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in sources]
+    operands += [Access(o.buffer, item.dtype, o.offset, (*o.strides, *o.summed)) for o in others]
     shift_accesses(body, len(operands))
     accesses, extents = operands + bodies.accesses, tuple(space.extents)
     kernel = Kernel("contract", extents, len(extents) - 1, accesses, body, extra=tuple(bodies.extra), static=plan)

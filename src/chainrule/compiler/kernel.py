@@ -260,6 +260,8 @@ class Tiling(NamedTuple):
     `windows`: where a depthwise convolution may look over the borders of a (backends/cpu/windows.py), for each spatial
     axis; `together`: terms of the last summed axis that are written out, or tiles of rows (backends/cpu/planes.py).
     `turned`: a and b are copied to their memory, channels last, block by block (backends/cpu/turned.py).
+    `pieces`: the summed axis that a chain with blocks "outside" is interrupted along, and after how many of its
+    indices: what all tiles of a panel read of them stays near, and their sums wait in memory. None if it is not.
     """
 
     lanes: int
@@ -277,6 +279,12 @@ class Tiling(NamedTuple):
     together: int = 1
     dense: bool = False
     turned: bool = False
+    pieces: tuple[int, int] | None = None
+
+    @property
+    def walked(self) -> int:
+        """The outermost summed axis that a chain, or a piece of it, walks in one go."""
+        return self.first if self.pieces is None else self.pieces[0]
 
     @property
     def dealt(self) -> bool:
@@ -336,9 +344,12 @@ def inside_windows(kernel: Kernel) -> tuple[int, list[int], tuple[int, ...]]:
     return offset, sizes, tuple(strides)
 
 
-def has_partial_sums(kernel: Kernel) -> bool:
-    """Whether a contraction keeps the sums of its blocks in memory, as its access 2."""
-    return not isinstance(kernel.static, Tiling) or kernel.static.blocks == "outside"
+def partial_sums(kernel: Kernel) -> set[int]:
+    """The accesses of a contraction that hold sums in between: of its blocks, and of the pieces of their chains."""
+    static = kernel.static
+    if not isinstance(static, Tiling):
+        return {2}
+    return set() if static.blocks != "outside" else {2} if static.pieces is None else {2, 3}
 
 
 def multiplies_pairs(kernel: Kernel) -> bool:

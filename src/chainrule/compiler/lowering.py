@@ -27,9 +27,9 @@ from .kernel import (
     Kernel,
     Tiles,
     Tiling,
-    has_partial_sums,
     has_windows,
     inside_windows,
+    partial_sums,
     summed_extents,
 )
 from .products import lower_generic_product, lower_product, pack_operand
@@ -236,10 +236,9 @@ class Lowering:
             loads |= {i[2] for b in (kernel.body, kernel.inner) for i in b.code if i[0] == "random"}
             if kernel.kind == "contract":
                 loads |= {0, 1}
-                if has_partial_sums(kernel):
-                    stores = stores | {2}
+                stores = stores | partial_sums(kernel)
                 if isinstance(kernel.static, Tiling) and kernel.static.turned:
-                    count = 3 if has_partial_sums(kernel) else 2
+                    count = 2 + len(partial_sums(kernel))
                     stores, loads = stores | {0, 1}, loads | {count, count + 1}
         row_elements: dict[int, int] = {}
         kernel.scale = 1

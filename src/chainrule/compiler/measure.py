@@ -17,10 +17,10 @@ from .kernel import (
     Body,
     Kernel,
     Tiling,
-    has_partial_sums,
     has_windows,
     inside_windows,
     multiplies_pairs,
+    partial_sums,
     summed_extents,
 )
 
@@ -124,10 +124,9 @@ def operands(kernel: Kernel) -> tuple[set[int], set[int]]:
     loads = {i[1] for i in code if i[0] in ("load", "take")} | {i[2] for i in code if i[0] == "random"}
     if kernel.kind == "contract":
         loads |= {0, 1}
-        if has_partial_sums(kernel):
-            loads, stores = loads | {2}, stores | {2}
+        loads, stores = loads | partial_sums(kernel), stores | partial_sums(kernel)
         if isinstance(kernel.static, Tiling) and kernel.static.turned:  # a and b are near, what they copy is not
-            first = 2 + has_partial_sums(kernel)
+            first = 2 + len(partial_sums(kernel))
             loads = loads - {0, 1} | {first, first + 1}
     return loads, stores
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ..dtypes import DType
 from .dealt import dealt_tiling, dense_rows, side_by_side
 from .elements import Bodies, shift_accesses
 from .grouping import Group
-from .kernel import CACHE_WAY, DEALT, LINE, MOST_WAYS, Access, Body, Kernel
+from .kernel import DEALT, LINE, Access, Body, Kernel
 from .pairs import copied
-from .tiling import tiling
+from .scattered import scattered
+from .tiling import is_short, tiling
 from .trees import contraction_block, product_blocks, product_chains
 from .views import contiguous
 
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 #: bytes of a right operand from which on it is packed though its rows are contiguous, and rows on the left at least
 LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
-#: the same above so many bytes where vectors have fewer bytes than the first, so that a tile has a line of each row, or
-#: two: no processor foresees which, and where they fill half of the first-level cache they drive one another out
-SHORT_VECTOR, MEDIUM_OPERAND, SOME_ROWS = LINE, 1 << 17, 96
+#: the same above so many bytes where vectors are shorter than a line and rows are `scattered`
+MEDIUM_OPERAND, SOME_ROWS = 1 << 17, 96
 #: such operands that are larger than a second-level cache are packed for fewer rows
 FAR_OPERAND, FAR_ROWS = 1 << 20, 32
 #: terms from which on that matters; columns from which on a left operand whose terms lie so is transposed beforehand
@@ -71,16 +70,16 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         else:
             source, offset_b, b_k, b_n = copied(lowering, b), 0, n, 1
             lead_b = (k * n,) if batched else ()
-    short, begin = lanes * itemsize < SHORT_VECTOR and k >= SOME_TERMS, len(lowering.steps)
+    short, begin = is_short(lanes, itemsize) and k >= SOME_TERMS, len(lowering.steps)
     left, offset_a = lowering.buffer(view_a.base).number, view_a.offset
     turns = short and not swapped and a_k != 1 and n >= SOME_COLUMNS and m * k * itemsize > MEDIUM_OPERAND
-    if turns and _scattered(a_k * itemsize, contraction_block(k)):
+    if turns and scattered(a_k * itemsize, contraction_block(k)):
         left, offset_a, a_m, a_k = copied(lowering, a), 0, k, 1
         lead_a = (m * k,) if batched else ()
     bytes_b = k * n * itemsize
     large = bytes_b >= LARGE_OPERAND and m >= MANY_ROWS
     medium = short and bytes_b > MEDIUM_OPERAND and m >= (SOME_ROWS if bytes_b < FAR_OPERAND else FAR_ROWS)
-    medium = medium and n * itemsize > 2 * LINE and _scattered(b_k * itemsize, k)
+    medium = medium and n * itemsize > 2 * LINE and scattered(b_k * itemsize, k)
     packed = not across and n > 1 and (b_n != 1 or large or medium)
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
@@ -113,12 +112,6 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     accesses = operands + bodies.accesses
     kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static)
     lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, lowering.label([item, *group.items]))
-
-
-def _scattered(apart: int, count: int) -> bool:
-    """Whether elements so many bytes apart fill half of a first-level cache, or of the part where they may lie."""
-    lines = count * min(abs(apart), LINE) / LINE
-    return lines * max(math.gcd(apart, CACHE_WAY), LINE) > MOST_WAYS * CACHE_WAY / 2
 
 
 def lower_generic_product(lowering: Lowering, group: Group) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
-from .kernel import SHORT_CHAIN, Tiling
+from .kernel import LINE, SHORT_CHAIN, Tiling
 
 #: bytes of a panel of b that stay in the second-level cache while tiles pass over it
 PANEL_BYTES = 256 << 10
@@ -25,6 +25,10 @@ WIDTHS = (4, 3, 2, 1, 8, 6, 16)
 #: vectors of a panel of packed columns at most
 MOST_STREAMS = 8
 
+#: bytes below which a vector is short: a tile reads a line of a row, or two, and no processor foresees which
+SHORT_VECTOR = LINE
+#: terms of a piece of a chain, about
+PIECE_TERMS = 64
 #: vectors of a panel whose columns are transposed in registers: two chains hide one another's latency
 ACROSS_WIDTH = 2
 #: registers for each of them that tiles of several rows leave to what is transposed
@@ -70,6 +74,11 @@ def tile_and_panels(
                 best = cost, tile, panels
     assert best is not None
     return best[1], best[2]
+
+
+def is_short(lanes: int, itemsize: int) -> bool:
+    """Whether vectors are short."""
+    return lanes * itemsize < SHORT_VECTOR
 
 
 def split_panels(vectors: int, width: int) -> tuple[int, ...]:
@@ -187,4 +196,16 @@ def tiling(
         blocks = "outside" if not across and (strided or panel > PANEL_BYTES) else "inside"
     outside = loops_outside(tile, extents, blocks, fixed)
     shapes = tuple(None if n == 0 and terms > 32 else extent for n, extent in enumerate(reduced))
-    return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed, across=across)
+    pieces = None
+    if blocks == "outside" and len(reduced) > 1 and is_short(lanes, itemsize) and not packed:
+        pieces = _pieces(reduced, first, chunk)
+    return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed, across=across, pieces=pieces)
+
+
+def _pieces(reduced: tuple[int, ...], first: int, chunk: int) -> tuple[int, int] | None:
+    """Where chains of `chunk` indices of the axis `first` are interrupted: see `Tiling.pieces`."""
+    axis = first
+    while axis < len(reduced) - 1 and math.prod(reduced[axis + 1 :]) > PIECE_TERMS:
+        axis += 1
+    count = max(PIECE_TERMS // math.prod(reduced[axis + 1 :]), 1)
+    return None if axis == first and count >= chunk else (axis, count)

@@ -93,6 +93,9 @@ def _nest_text(kernel: Kernel) -> str:
         axis = "k" if len(tiling.reduced) == 1 else f"summed axis {tiling.first}"
         where = "" if tiling.blocks == "inside" else ", partial sums in memory"
         parts.append(f"{axis} in {-(-length // block)} blocks of {block}{where}")
+    if tiling.pieces is not None:
+        axis, count = tiling.pieces
+        parts.append(f"sums wait after every {count} of summed axis {axis}")
     parts.append("b packed" if tiling.packed else "b in place")
     return "; ".join(parts)
 

@@ -23,29 +23,30 @@ FEW_SUMS = 4
 
 
 class Blocks:
-    """Loops over the blocks of the summed axes; gives moved pointers, the span of a chain, and (first, last) flags."""
+    """Loops over the blocks of the summed axes; gives moved pointers, the span of a chain, and (first, last) flags.
 
-    def __init__(self, nest: Nest, pointers: list[str]):
+    The same over the pieces of a chain: along the summed axes from `first` on, whose indices are those of `span`, to
+    `last`, of which `step` indices are a piece.
+    """
+
+    def __init__(self, nest: Nest, pointers: list[str], first: int, span: tuple[Int, Int], last: int, step: Int):
         self.nest = nest
         self.pointers = pointers
+        self.axes, self.span, self.step = range(first, last + 1), span, step
         self.open: list = []
 
     def __enter__(self):
         nest, f = self.nest, self.nest.f
-        tiling = nest.tiling
         pointers, fresh, ends = self.pointers, [], []
-        for number in range(tiling.first):
-            extent = nest._extent(number)
-            loop = self._enter(f.loop(0, extent))
-            pointers = [pointers[0], *pointers[1:]]
-            pointers = self._moved(pointers, nest.summed[number], loop.index)
-            fresh.append(f.let(f"icmp eq i64 {loop.index}, 0"))
-            ends.append(f.let(f"icmp eq i64 {f.add(loop.index, 1)}, {extent}"))
-        extent = nest._extent(tiling.first)
-        loop = self._enter(f.loop(0, extent, f.extra(2)))
-        stop = f.minimum(f.add(loop.index, f.extra(2)), extent)
-        fresh.append(f.let(f"icmp eq i64 {loop.index}, 0"))
-        ends.append(f.let(f"icmp eq i64 {stop}, {extent}"))
+        for number in self.axes:
+            begin, end = self.span if number == self.axes[0] else (0, nest._extent(number))
+            step = self.step if number == self.axes[-1] else 1
+            loop = self._enter(f.loop(begin, end, step))
+            stop = f.add(loop.index, 1) if step == 1 else f.minimum(f.add(loop.index, step), end)
+            fresh.append(f.let(f"icmp eq i64 {loop.index}, {begin}"))
+            ends.append(f.let(f"icmp eq i64 {stop}, {end}"))
+            if number != self.axes[-1]:
+                pointers = self._moved(pointers, nest.summed[number], loop.index)
         return pointers, (loop.index, stop), (self._all(fresh), self._all(ends))
 
     def _enter(self, context):
@@ -95,10 +96,11 @@ class Chain:
         return LINE // nest.dtype.itemsize if row == 1 and term * nest.dtype.itemsize > LINE else 0
 
     def sums(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
-        """`totals` and all terms with indices of the first summed axis of the chain in `span`."""
-        if self.fetching is not None and not self._written_out(self.nest.tiling.first, span):
+        """`totals` and all terms with indices of the outermost summed axis of the chain, or the piece, in `span`."""
+        walked = self.nest.tiling.walked
+        if self.fetching is not None and not self._written_out(walked, span):
             return self._beside(self.fetching, a, columns, span, totals)
-        return self._axis(self.nest.tiling.first, a, columns, span, totals)
+        return self._axis(walked, a, columns, span, totals)
 
     def _across(self, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
         """All terms of the last summed axis, along which the columns of b are contiguous: transposed on the way."""
@@ -149,8 +151,8 @@ class Chain:
         middle = f.maximum(first, f.minimum(fetching.lines, last))
         with f.loop(first, middle, 1, [(self.nest.vector, total) for total in totals]) as loop:
             fetching.ask(loop.index)
-            loop.next = self._at(self.nest.tiling.first, a, columns, loop.index, loop.values)
-        return self._axis(self.nest.tiling.first, a, columns, (middle, last), loop.values)
+            loop.next = self._at(self.nest.tiling.walked, a, columns, loop.index, loop.values)
+        return self._axis(self.nest.tiling.walked, a, columns, (middle, last), loop.values)
 
     def _axis(self, number: int, a: str, columns: list[str], span: tuple[Int, Int], totals: list[str]) -> list[str]:
         nest, f = self.nest, self.nest.f
@@ -171,7 +173,7 @@ class Chain:
         """Whether the terms of a span of a summed axis are so few that there is no loop over them."""
         tiling, (first, last) = self.nest.tiling, span
         small = math.prod(extent or SHORT_CHAIN + 1 for extent in tiling.reduced[number + 1 :])
-        most = SHORT_CHAIN if number == tiling.first else UNROLLED
+        most = SHORT_CHAIN if number == tiling.walked else UNROLLED
         return isinstance(first, int) and isinstance(last, int) and (last - first) * small <= most
 
     def _at(self, number: int, a: str, columns: list[str], index: Int, totals: list[str]) -> list[str]:

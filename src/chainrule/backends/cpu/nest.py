@@ -45,6 +45,8 @@ class Nest:
     ``extra = (number of terms, extent of the first summed axis, indices of axis `tiling.first` in a chain, ...)``.
     """
 
+    loops: type[Blocks] = Blocks
+
     def __init__(self, f: Function):
         self.f = f
         kernel = f.kernel
@@ -57,12 +59,13 @@ class Nest:
         self.element = element_type(self.dtype)
         self.vector = f.builder(self.lanes).llvm_type(self.dtype)
         self.partial = 2 if self.tiling.blocks == "outside" else None
+        self.waiting = 3 if self.tiling.pieces is not None else None
         rows, widest = math.prod(self.tiling.tile), max(self.tiling.panels, default=1)
         f.entry.append(f"  %tile = alloca [{rows * widest * self.lanes} x {self.element}], align 64")
 
     def emit(self) -> None:
         f = self.f
-        pointers = [f.base(n) for n in range(2 if self.partial is None else 3)]
+        pointers = [f.base(n) for n in (0, 1, self.partial, self.waiting) if n is not None]
         self._outer(0, Point.start(f, f.kernel.body, self.lanes), pointers)
 
     def _moved(self, pointers: Sequence[str], axis: int, index: Int) -> list[str]:
@@ -91,10 +94,10 @@ class Nest:
             self._columns(point, pointers, (0, self._extent(self.tiling.first)), None)
             return
         with self._each_block(pointers[:2]) as (moved, span, flags):
-            self._columns(point, [*moved, pointers[2]], span, flags)
+            self._columns(point, [*moved, *pointers[2:]], span, flags)
 
     def _each_block(self, pointers: list[str]) -> Blocks:
-        return Blocks(self, pointers)
+        return self.loops(self, pointers, 0, (0, self._extent(0)), self.tiling.first, self.f.extra(2))
 
     # --- columns ----------------------------------------------------------------------------------
 
@@ -132,7 +135,12 @@ class Nest:
 
     def _panel(self, point: Point, pointers: list[str], span, flags, column: Int, masks: list[str | None]) -> None:
         """One panel of columns."""
-        self._inner(self.tiling.outside, point, pointers, span, flags, column, masks, list(self.tiling.tile), None)
+        outside, pieces, tile = self.tiling.outside, self.tiling.pieces, list(self.tiling.tile)
+        if pieces is None:
+            self._inner(outside, point, pointers, span, flags, column, masks, tile, None)
+            return
+        with Blocks(self, pointers[:2], self.tiling.first, span, *pieces) as (moved, piece, ends):
+            self._inner(outside, point, [*moved, *pointers[2:]], piece, (*flags, *ends), column, masks, tile, None)
 
     def _inner(self, axis: int, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
         """Loops over the axes inside a panel, a tile at a time; a shorter tile for what is left of an axis."""
@@ -195,15 +203,23 @@ class Nest:
         if along:
             a = f.advance(a, self.dtype, f.mul(along, column))
         self._fetch_ahead(point, column, masks, extents)
-        zero = f.builder(self.lanes).const(0, self.dtype).ref
+        zeros = [f.builder(self.lanes).const(0, self.dtype).ref] * (len(offsets) * len(masks))
         chain = self._chain(offsets, masks, along, extents)
         chain.fetching = self._fetching(point, column, masks, extents, written)
+        if self.waiting is not None:
+            slots = self._waiting_slots(pointers[3], extents, len(masks))
+            totals = chain.sums(a, columns, span, self._resumed(slots, flags[2], zeros))
+            with f.when(flags[3]):
+                self._finish(point, pointers, flags, column, masks, extents, written, totals)
+            with f.when(f.let(f"xor i1 {flags[3]}, true")):
+                self._interrupt(slots, extents, written, totals)
+            return
         if self.tiling.blocks != "inside":
-            totals = chain.sums(a, columns, span, [zero] * (len(offsets) * len(masks)))
+            totals = chain.sums(a, columns, span, zeros)
             self._finish(point, pointers, flags, column, masks, extents, written, totals)
             return
         with self._each_block([a, *columns]) as (moved, here, inside):
-            totals = chain.sums(moved[0], moved[1:], here, [zero] * (len(offsets) * len(masks)))
+            totals = chain.sums(moved[0], moved[1:], here, zeros)
             for number, total in enumerate(totals):
                 slot = self._on_stack(number)
                 before = f.let(f"load {self.vector}, ptr {slot}, align {self._bytes()}")
@@ -211,6 +227,32 @@ class Nest:
                 kept = f.let(f"select i1 {inside[0]}, {self.vector} {total}, {self.vector} {both}")
                 f.line(f"store {self.vector} {kept}, ptr {slot}, align {self._bytes()}")
         self._rows(point, None, None, column, masks, extents, written)
+
+    def _waiting_slots(self, waiting: str, extents: list[int], width: int) -> list[str]:
+        """Where the sums of a tile wait for the next piece of their chains."""
+        places = itertools.product(*(range(n) for n in extents))
+        firsts = [self._shift(3, place) for place in places]
+        return [self.f.advance(waiting, self.dtype, first + j * self.lanes) for first in firsts for j in range(width)]
+
+    def _resumed(self, slots: list[str], fresh: str, zeros: list[str]) -> list[str]:
+        """The sums that wait, or zeros in the first piece of a chain."""
+        f, kept = self.f, []
+        for slot, zero in zip(slots, zeros):
+            before = f.let(f"load {self.vector}, ptr {slot}, align {self.dtype.itemsize}")
+            kept.append(f.let(f"select i1 {fresh}, {self.vector} {zero}, {self.vector} {before}"))
+        return kept
+
+    def _interrupt(self, slots: list[str], extents: list[int], written, totals: list[str]) -> None:
+        """Leave the sums of a tile, those of the positions along axis 0 that are `written` only."""
+        f, each = self.f, len(slots) // extents[0]
+        for index in range(extents[0]):
+            own = "true"
+            if written is not None:
+                begun, ended = (f.let(f"icmp sle i64 {bound}, {index}") for bound in written[1:])
+                own = f.let(f"icmp ugt i1 {begun}, {ended}")
+            with f.when(own):
+                for slot, total in list(zip(slots, totals))[index * each : (index + 1) * each]:
+                    f.line(f"store {self.vector} {total}, ptr {slot}, align {self.dtype.itemsize}")
 
     def _chain(self, offsets: list[int], masks: list[str | None], along: int, extents: list[int]) -> Chain:
         places = itertools.product(*(range(n) for n in extents))

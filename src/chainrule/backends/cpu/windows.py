@@ -23,8 +23,20 @@ from .nest import Nest
 WRITTEN_OUT = 2
 
 
+class _Images(Blocks):
+    """Blocks of the summed axes, whose indices the windows have to know."""
+
+    nest: Windows
+
+    def _moved(self, pointers: list[str], axis: int, index: Int) -> list[str]:
+        self.nest.index[axis - self.nest.summed[0]] = index
+        return super()._moved(pointers, axis, index)
+
+
 class Windows(Nest):
     """Emits a contraction kernel whose `Tiling` has windows, one for each spatial axis."""
+
+    loops = _Images
 
     def __init__(self, f: Function):
         super().__init__(f)
@@ -35,9 +47,6 @@ class Windows(Nest):
     def _moved(self, pointers: Sequence[str], axis: int, index: Int) -> list[str]:
         self.place[axis] = index
         return super()._moved(pointers, axis, index)
-
-    def _each_block(self, pointers: list[str]) -> Blocks:
-        return _Images(self, pointers)
 
     def _inner(self, axis: int, point, pointers, span, flags, column, masks, extents: list[int], written) -> None:
         """The last axis: tiles at the image's borders one by one, those in between in a loop."""
@@ -103,16 +112,6 @@ class Windows(Nest):
 
     def _chain(self, offsets: list[int], masks: list[str | None], along: int, extents: list[int]) -> Strips:
         return Strips(self, masks, extents)
-
-
-class _Images(Blocks):
-    """Blocks of the summed axes, whose indices the windows have to know."""
-
-    nest: Windows
-
-    def _moved(self, pointers: list[str], axis: int, index: Int) -> list[str]:
-        self.nest.index[axis - self.nest.summed[0]] = index
-        return super()._moved(pointers, axis, index)
 
 
 class Strips(Chain):
