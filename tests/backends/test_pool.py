@@ -201,6 +201,29 @@ def test_workers_do_take_part():
     assert helper.statistics()["shared"] >= 10
 
 
+@pytest.mark.parametrize("gap", [0.003, 0.02])
+def test_a_run_finds_its_workers_whatever_python_did_before(gap):
+    """Python that holds its lock for a while keeps a worker from falling asleep; one that sleeps joins a long region."""
+    helper = Pool(2)
+    toy = Toy(64)
+    program = toy.build([(True, [([toy.call("burn", 0, 1, 1_000_000)], 16, 1)])])
+
+    def own_seconds(parallel: bool) -> float:
+        begin = time.thread_time()
+        helper.execute(program.address, 1, parallel)
+        return time.thread_time() - begin
+
+    alone = min(own_seconds(False) for _ in range(5))
+    helped = 0
+    for _ in range(20):
+        own_seconds(True)
+        deadline = time.perf_counter() + gap
+        while time.perf_counter() < deadline:
+            pass
+        helped += own_seconds(True) < 0.8 * alone
+    assert helped >= 5
+
+
 def test_python_threads_may_run_programs_at_once(threads):
     toys = [Toy(400) for _ in range(4)]
     programs = [toy.counting(8) for toy in toys]

@@ -63,13 +63,13 @@ class Driver:
 
     Attributes:
         run: ``(program, num_steps, control, num_threads) -> steps``; see the module's description.
-        worker: ``(control, index)``: returns after a bounded time without work.
+        worker: ``(control, index)``: returns after a bounded time without work, 1 if no program ran in it.
         invite: ``(control, program, num_steps) -> 1`` if sleeping workers should be woken for that run.
         ticks: ``() -> time`` in units of the processor's counter.
     """
 
     run: Callable[[int, int, int, int], int]
-    worker: Callable[[int, int], None]
+    worker: Callable[[int, int], int]
     invite: Callable[[int, int, int], int]
     ticks: Callable[[], int]
 
@@ -90,7 +90,7 @@ def load(code: bytes | None = None) -> Driver:
         word = ctypes.c_int64
         _driver = Driver(
             run=ctypes.CFUNCTYPE(word, word, word, word, word)(addresses["run"]),
-            worker=ctypes.CFUNCTYPE(None, word, word)(addresses["worker"]),
+            worker=ctypes.CFUNCTYPE(word, word, word)(addresses["worker"]),
             invite=ctypes.CFUNCTYPE(word, word, word, word)(addresses["invite"]),
             ticks=ctypes.CFUNCTYPE(word)(addresses["ticks"]),
         )

@@ -175,7 +175,8 @@ exit:
   ret void
 }
 
-; A region shared with the workers that are awake. The caller holds BUSY.
+; A region shared with the workers: those that are awake and, if it is long (or was never shared), those that may wake
+; in the meantime. The caller holds BUSY.
 define internal void @run_parallel(ptr %control, ptr %program, ptr %region, i64 %threads) {
 entry:
   %slots = getelementptr i64, ptr %control, i64 {SLOTS}
@@ -189,7 +190,17 @@ entry:
   br i1 %resting, label %alone, label %look
 look:
   %awake = call i1 @any_awake(ptr %control, i64 %threads)
-  br i1 %awake, label %publish, label %alone
+  br i1 %awake, label %publish, label %drowsy
+drowsy:
+  %known.at = getelementptr i64, ptr %region, i64 4
+  %known = load i64, ptr %known.at
+  %unknown = icmp eq i64 %known, 0
+  %worth.at = getelementptr i64, ptr %control, i64 {WORTH_TICKS}
+  %worth = load i64, ptr %worth.at
+  %tenth = udiv i64 %worth, 10
+  %long.region = icmp sgt i64 %known, %tenth
+  %worthwhile = or i1 %unknown, %long.region
+  br i1 %worthwhile, label %publish, label %alone
 alone:
   call void @run_serial(ptr %program, ptr %region)
   ret void
@@ -506,8 +517,8 @@ no:
   ret i64 0
 }
 
-; A worker: runs chunks, and returns after a bounded time without any.
-define void @worker(ptr %control, i64 %index) {
+; A worker: runs chunks, and returns after a bounded time without any: 1 if no program ran for all of it.
+define i64 @worker(ptr %control, i64 %index) {
 entry:
   %slots = getelementptr i64, ptr %control, i64 {SLOTS}
   %environment = call i64 @enter()
@@ -570,7 +581,10 @@ stay:
 exit:
   store atomic i64 0, ptr %awake.at monotonic, align 8
   call void @leave(i64 %environment)
-  ret void
+  %idled = xor i1 %running, true
+  %unneeded = and i1 %bored, %idled
+  %answer = zext i1 %unneeded to i64
+  ret i64 %answer
 }
 
 declare i64 @llvm.readcyclecounter()

@@ -1,7 +1,8 @@
 """Threads for native programs: workers that share the chunks of parallel regions with the thread that runs a program.
 
 Workers are daemon Python threads inside a native loop, without the interpreter lock. They poll for a bounded time and
-then return to Python, where they sleep on an ordinary lock, so that nothing here depends on the operating system.
+then return to Python, where they sleep on an ordinary lock, so that nothing here depends on the operating system. One
+that has to wait for the interpreter lock, because a run was being prepared, and finds that run begun goes back at once.
 
 **Sharing a region.** Every thread of a run has a slot with the word ``claim = {epoch:32, remaining:32}``. The caller
 deals the chunks out, a contiguous range to each slot, and raises the slots' epochs. A thread claims the next chunk of
@@ -9,7 +10,8 @@ a slot by one compare-and-swap, first in its own slot (the same rows meet the sa
 others'. A swap succeeds only within the epoch that was read, so that a delayed thread can never take a chunk of a
 later region. Each worker subtracts what it ran from ``pending`` and the caller waits until only its own chunks are
 missing: nothing ever waits for a worker that has claimed nothing, be it asleep, delayed or dead. (An epoch number
-comes back after 2^32 regions; a thread would have to be stopped exactly that long between two instructions.)
+comes back after 2^32 regions; a thread would have to be stopped exactly that long between two instructions.) So
+chunks are dealt to workers that are only waking up, too, if the region is long enough for them to come in time.
 
 **Retreat.** A worker whose core is taken by another process in the middle of a chunk does hold the caller up. When
 the caller has waited longer than the patience (300 us, plus twice the average time of its own chunks) and the region
@@ -99,7 +101,9 @@ class _Worker:
     def _work(self, pool: Pool, control: int) -> None:
         native = pool._driver.worker
         while pool._keeps(self):
-            native(control, self.index)
+            unneeded = native(control, self.index)
+            if unneeded and pool._words[ir.BUSY] and not pool._words[ir.DISMISSED]:
+                continue  # a run began, which found no sleeper, while this thread waited for the interpreter's lock
             pool._sleepers.append(self)
             self.bed.acquire()
 
