@@ -203,7 +203,7 @@ def test_workers_do_take_part():
 
 @pytest.mark.parametrize("gap", [0.003, 0.02])
 def test_a_run_finds_its_workers_whatever_python_did_before(gap):
-    """Python that holds its lock for a while keeps a worker from falling asleep; one that sleeps joins a long region."""
+    """A worker that waits for Python's lock does not fall asleep; one that wakes up joins a long region."""
     helper = Pool(2)
     toy = Toy(64)
     program = toy.build([(True, [([toy.call("burn", 0, 1, 1_000_000)], 16, 1)])])
