@@ -80,7 +80,8 @@ def _refuse_complex(name: str, dtype: DType | None):
 
 def _bits_of_bfloat16(value: Any) -> Any:
     """`value`, or if it is a bfloat16 array of another package's (they go by that name) one of ours over its memory."""
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.name == "bfloat16":
+    # a dtype's name is slow to ask for
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype not in _HELD and value.dtype.name == "bfloat16":
         return np.asarray(value).view(np.uint16).view(bfloat16.numpy)
     return value
 
