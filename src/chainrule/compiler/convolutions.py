@@ -185,7 +185,6 @@ def _weight_grad(lowering: Lowering, group: Group, item: Item) -> None:
         base, offset, strides = _channels_last(lowering, x) if depthwise else _place(lowering, x)
         turning = not depthwise and turns_in_registers(lowering, item)
         other, shift, moves = _place(lowering, g) if turning else _channels_last(lowering, g)
-        apart = moves[1]
         if not (depthwise or turning):
             near = near_places(lowering, item, (base, offset, strides), (other, shift, moves))
             (base, offset, strides), (other, shift, moves), packed = near
