@@ -77,7 +77,7 @@ def tile_and_panels(
 
 
 def is_short(lanes: int, itemsize: int) -> bool:
-    """Whether vectors are short."""
+    """Whether vectors are shorter than `SHORT_VECTOR`."""
     return lanes * itemsize < SHORT_VECTOR
 
 
@@ -197,8 +197,9 @@ def tiling(
     outside = loops_outside(tile, extents, blocks, fixed)
     shapes = tuple(None if n == 0 and terms > 32 else extent for n, extent in enumerate(reduced))
     pieces = None
-    if blocks == "outside" and len(reduced) > 1 and is_short(lanes, itemsize) and not packed:
-        pieces = _pieces(reduced, first, chunk)
+    several = any(extent > size for extent, size in zip(extents[outside:], tile[outside:]))
+    if blocks == "outside" and len(reduced) > 1 and several and is_short(lanes, itemsize) and not packed:
+        pieces = _pieces(reduced, first, chunk)  # what is packed comes fast enough from the second-level cache
     return Tiling(lanes, tile, panels, outside, shapes, first, blocks, packed, across=across, pieces=pieces)
 
 
@@ -207,5 +208,7 @@ def _pieces(reduced: tuple[int, ...], first: int, chunk: int) -> tuple[int, int]
     axis = first
     while axis < len(reduced) - 1 and math.prod(reduced[axis + 1 :]) > PIECE_TERMS:
         axis += 1
+    extent = chunk if axis == first else reduced[axis]
     count = max(PIECE_TERMS // math.prod(reduced[axis + 1 :]), 1)
+    count = -(-extent // -(-extent // count))  # as even as possible
     return None if axis == first and count >= chunk else (axis, count)

@@ -35,9 +35,9 @@ def kernel_variants(kernel: Kernel, registers: int) -> list[Kernel]:
     for width in WIDTHS:
         panels = split_panels(vectors, width)
         widest = max(panels)
-        limit = min((registers - widest - 1) // widest, 28)
         if static.pieces is not None and widest > max(static.panels):  # there is no room for sums that wait
             continue
+        limit = min((registers - widest - 1) // widest, 28)
         for tile in product(*(tuple(n for n in axis if n <= limit) for axis in sizes)):
             rows = 1
             for size in tile:

@@ -25,8 +25,8 @@ FEW_SUMS = 4
 class Blocks:
     """Loops over the blocks of the summed axes; gives moved pointers, the span of a chain, and (first, last) flags.
 
-    The same over the pieces of a chain: along the summed axes from `first` on, whose indices are those of `span`, to
-    `last`, of which `step` indices are a piece.
+    Walks the summed axes `first` to `last`: `first` over `span`, `last` in steps of `step` indices. So it does with the
+    pieces of a chain.
     """
 
     def __init__(self, nest: Nest, pointers: list[str], first: int, span: tuple[Int, Int], last: int, step: Int):

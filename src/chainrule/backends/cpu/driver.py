@@ -63,7 +63,7 @@ class Driver:
 
     Attributes:
         run: ``(program, num_steps, control, num_threads) -> steps``; see the module's description.
-        worker: ``(control, index)``: returns after a bounded time without work, 1 if no program ran in it.
+        worker: ``(control, index)``: returns after a bounded time without work, 1 if no program was running.
         invite: ``(control, program, num_steps) -> 1`` if sleeping workers should be woken for that run.
         ticks: ``() -> time`` in units of the processor's counter.
     """

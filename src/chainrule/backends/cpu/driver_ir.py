@@ -175,8 +175,8 @@ exit:
   ret void
 }
 
-; A region shared with the workers: those that are awake and, if it is long (or was never shared), those that may wake
-; in the meantime. The caller holds BUSY.
+; A region shared with the workers: those that are awake and, if it takes a tenth of the time that makes a run worth
+; waking them (or was never shared), those that may wake in the meantime. The caller holds BUSY.
 define internal void @run_parallel(ptr %control, ptr %program, ptr %region, i64 %threads) {
 entry:
   %slots = getelementptr i64, ptr %control, i64 {SLOTS}
@@ -205,10 +205,6 @@ alone:
   call void @run_serial(ptr %program, ptr %region)
   ret void
 publish:
-  %shared.at = getelementptr i64, ptr %control, i64 {SHARED_REGIONS}
-  %shared.0 = load i64, ptr %shared.at
-  %shared.1 = add i64 %shared.0, 1
-  store i64 %shared.1, ptr %shared.at
   %pending.at = getelementptr i64, ptr %control, i64 {PENDING}
   store atomic i64 %total, ptr %pending.at monotonic, align 8
   br label %slots.head
@@ -265,6 +261,12 @@ after:
   ; Late, because a worker's core was taken away, if the wait exceeds the patience and the time of two average own
   ; chunks, and the region took half as long again as it does at best. (The best time ages by 1/64 per region.)
   %stop = {NOW}
+  %helped = icmp ne i64 %mine, %total
+  %one.more = zext i1 %helped to i64
+  %shared.at = getelementptr i64, ptr %control, i64 {SHARED_REGIONS}
+  %shared.0 = load i64, ptr %shared.at
+  %shared.1 = add i64 %shared.0, %one.more
+  store i64 %shared.1, ptr %shared.at
   %waited = sub i64 %stop, %finish
   %elapsed = sub i64 %stop, %start
   %best.at = getelementptr i64, ptr %region, i64 4
@@ -517,7 +519,7 @@ no:
   ret i64 0
 }
 
-; A worker: runs chunks, and returns after a bounded time without any: 1 if no program ran for all of it.
+; A worker: runs chunks, and returns after a bounded time without any: 1 if no program was running then.
 define i64 @worker(ptr %control, i64 %index) {
 entry:
   %slots = getelementptr i64, ptr %control, i64 {SLOTS}

@@ -40,8 +40,9 @@ class Nest:
     """Emits one contraction kernel, whose `static` is a `Tiling`.
 
     Sizes are the axes m and n; accesses 0 and 1 are a and b with the strides of the summed axes behind those of the
-    sizes, access 2 the partial sums if blocks of r are outermost. A packed b has the layout [vector of n][r...][lane],
-    and as its stride of n the distance of two vectors; one that lies across is contiguous along the last r.
+    sizes, access 2 the partial sums if blocks of r are outermost, access 3 those of a panel that wait for the next
+    piece of their chains. A packed b has the layout [vector of n][r...][lane], and as its stride of n the distance of
+    two vectors; one that lies across is contiguous along the last r.
     ``extra = (number of terms, extent of the first summed axis, indices of axis `tiling.first` in a chain, ...)``.
     """
 
@@ -249,7 +250,7 @@ class Nest:
             own = "true"
             if written is not None:
                 begun, ended = (f.let(f"icmp sle i64 {bound}, {index}") for bound in written[1:])
-                own = f.let(f"icmp ugt i1 {begun}, {ended}")
+                own = f.let(f"icmp ne i1 {begun}, {ended}")
             with f.when(own):
                 for slot, total in list(zip(slots, totals))[index * each : (index + 1) * each]:
                     f.line(f"store {self.vector} {total}, ptr {slot}, align {self.dtype.itemsize}")

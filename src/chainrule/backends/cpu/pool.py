@@ -11,7 +11,7 @@ others'. A swap succeeds only within the epoch that was read, so that a delayed 
 later region. Each worker subtracts what it ran from ``pending`` and the caller waits until only its own chunks are
 missing: nothing ever waits for a worker that has claimed nothing, be it asleep, delayed or dead. (An epoch number
 comes back after 2^32 regions; a thread would have to be stopped exactly that long between two instructions.) So
-chunks are dealt to workers that are only waking up, too, if the region is long enough for them to come in time.
+chunks are dealt to workers that are only waking up, too, if a region takes so long (50 us) that they come in time.
 
 **Retreat.** A worker whose core is taken by another process in the middle of a chunk does hold the caller up. When
 the caller has waited longer than the patience (300 us, plus twice the average time of its own chunks) and the region
@@ -101,8 +101,8 @@ class _Worker:
     def _work(self, pool: Pool, control: int) -> None:
         native = pool._driver.worker
         while pool._keeps(self):
-            unneeded = native(control, self.index)
-            if unneeded and pool._words[ir.BUSY] and not pool._words[ir.DISMISSED]:
+            idle = native(control, self.index)
+            if idle and pool._words[ir.BUSY] and not pool._words[ir.DISMISSED]:
                 continue  # a run began, which found no sleeper, while this thread waited for the interpreter's lock
             pool._sleepers.append(self)
             self.bed.acquire()
@@ -239,7 +239,7 @@ class Pool:
         return done
 
     def statistics(self) -> dict[str, int]:
-        """Counters for tests and benchmarks: regions shared with workers, and late joins."""
+        """Counters for tests and benchmarks: regions of which workers ran a part, and late joins."""
         return {"shared": int(self._words[ir.SHARED_REGIONS]), "late": int(self._words[ir.LATE_JOINS])}
 
     def _stop(self) -> None:
