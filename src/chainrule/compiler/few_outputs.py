@@ -9,16 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .canonical import Item
-from .windows import Operand, Space
+from .windows import Operand, Place, Space
 
 if TYPE_CHECKING:
     from .lowering import Lowering
 
 #: cycles from one multiply-add of a sum to the next
 CHAIN = 4.5
-
-#: buffer, offset and strides of an operand
-Place = tuple[int, int, tuple[int, ...]]
 
 
 def few_outputs(lowering: Lowering, item: Item) -> bool:

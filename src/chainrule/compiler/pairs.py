@@ -14,6 +14,7 @@ from .canonical import Item
 from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .kernel import Access, Body, Kernel
+from .scattered import copied
 from .tiling import tiling
 from .trees import blocks_in_order, contraction_chain
 from .views import Layout, View, contiguous
@@ -181,16 +182,6 @@ def _pack(lowering: Lowering, x: Item, view: View, k: int, n: int, panels: bool)
     lowering.add(kernel, 0, "pack")
     lowering.packed[key] = packed.number
     return packed.number
-
-
-def copied(lowering: Lowering, x: Item) -> int:
-    """A buffer with the elements of `x` in row-major order."""
-    key = ("copied", x.index)
-    if key not in lowering.packed:
-        buffer = lowering.new_buffer("arena", x.dtype, x.shape)
-        lowering.write(x, x.shape, buffer, 0, contiguous(x.shape))
-        lowering.packed[key] = buffer.number
-    return lowering.packed[key]
 
 
 # --- convolutions ---------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from .dealt import dealt_tiling, dense_rows, side_by_side
 from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .kernel import DEALT, LINE, Access, Body, Kernel
-from .pairs import copied
-from .scattered import scattered
+from .scattered import copied, scattered
 from .tiling import is_short, tiling
 from .trees import contraction_block, product_blocks, product_chains
 from .views import contiguous

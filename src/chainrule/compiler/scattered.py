@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from .canonical import Item
 from .elements import Bodies
 from .kernel import CACHE_WAY, LINE, MOST_WAYS, Body
-from .pairs import copied
 from .tiling import PIECE_TERMS, is_short
 from .views import contiguous
+from .windows import Place
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -21,14 +21,21 @@ if TYPE_CHECKING:
 #: multiply-adds for each element of an operand of a kernel's gradient from which on a copy of it pays
 WORTH_COPYING = 256
 
-#: buffer, offset and strides of an operand
-Place = tuple[int, int, tuple[int, ...]]
-
 
 def scattered(apart: int, count: int) -> bool:
     """Whether elements so many bytes apart fill half of a first-level cache, or of the part where they may lie."""
     lines = count * min(abs(apart), LINE) / LINE
     return lines * max(math.gcd(apart, CACHE_WAY), LINE) > MOST_WAYS * CACHE_WAY / 2
+
+
+def copied(lowering: Lowering, x: Item) -> int:
+    """A buffer with the elements of `x` in row-major order."""
+    key = ("copied", x.index)
+    if key not in lowering.packed:
+        buffer = lowering.new_buffer("arena", x.dtype, x.shape)
+        lowering.write(x, x.shape, buffer, 0, contiguous(x.shape))
+        lowering.packed[key] = buffer.number
+    return lowering.packed[key]
 
 
 def near_places(lowering: Lowering, item: Item, image: Place, cotangent: Place) -> tuple[Place, Place, bool]:

@@ -37,6 +37,10 @@ def reads_windows(name: str, op: Any, a: Sequence[int], b: Sequence[int], kernel
     return b[-1] <= CONTRACTION_BLOCK
 
 
+#: buffer, offset and strides of an operand
+Place = tuple[int, int, tuple[int, ...]]
+
+
 @dataclass(slots=True)
 class Operand:
     """A buffer and how it is walked: along the axes of the space, and along the summed axes."""
