@@ -98,6 +98,27 @@ def test_operands_whose_terms_lie_far_apart(case, copied, monkeypatch):
         assert near == (copied if number > 2 else (False, False))
 
 
+def test_batches_of_similar_sizes_share_the_products_that_copy_operands(monkeypatch):
+    monkeypatch.setattr(tiling, "SHORT_VECTOR", 1 << 20)
+    monkeypatch.setattr(runtime, "_programs", {})
+    generator = np.random.default_rng(3)
+    weight = cr.asarray(generator.normal(size=(256, 512)).astype(np.float32))
+
+    @cr.compile
+    def gradient(x, g, w):
+        return cr.vjp(lambda w: x @ w, w)[1](g)[0]
+
+    keys, kinds = [], []
+    for rows in (256, 96, 33, 149):
+        x, g = (generator.normal(size=(rows, n)).astype(np.float32) for n in weight.shape)
+        np.testing.assert_allclose(gradient(cr.asarray(x), cr.asarray(g), weight).numpy(), x.T @ g, 1e-4, 1e-4)
+        plan = gradient.programs[-1].plan
+        keys.append(set(plan.keys))
+        kinds.append(sorted(kernel.kind for kernel in plan.kernels))
+    assert kinds[0] == ["contract", "map", "pack"]  # both operands are copied
+    assert all(found == keys[0] for found in keys)
+
+
 def test_tuning_leaves_room_for_sums_that_wait(monkeypatch):
     _, kernels = gradients(monkeypatch, IN_PIECES[1])[-1]
     (kernel,) = contractions(kernels)

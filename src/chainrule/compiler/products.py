@@ -9,7 +9,7 @@ from .dealt import dealt_tiling, dense_rows, side_by_side
 from .elements import Bodies, shift_accesses
 from .grouping import Group
 from .kernel import DEALT, LINE, Access, Body, Kernel
-from .scattered import copied, scattered
+from .scattered import copied, scattered, transposed
 from .tiling import is_short, tiling
 from .trees import contraction_block, product_blocks, product_chains
 from .views import contiguous
@@ -23,8 +23,10 @@ LARGE_OPERAND, MANY_ROWS = 3 << 19, 256
 MEDIUM_OPERAND, SOME_ROWS = 1 << 17, 96
 #: such operands that are larger than a second-level cache are packed for fewer rows
 FAR_OPERAND, FAR_ROWS = 1 << 20, 32
+#: such copies have room for a multiple of so many terms: batches of similar sizes share their kernels
+ROOM = 256
 #: terms from which on that matters; columns from which on a left operand whose terms lie so is transposed beforehand
-SOME_TERMS, SOME_COLUMNS = 128, 64
+SOME_TERMS, SOME_COLUMNS = 32, 64
 
 #: a right operand whose columns are contiguous is transposed in registers, each time it is read, for at most so many
 #: rows on the left, if its columns are so long at least
@@ -69,21 +71,21 @@ def lower_product(lowering: Lowering, group: Group) -> None:
         else:
             source, offset_b, b_k, b_n = copied(lowering, b), 0, n, 1
             lead_b = (k * n,) if batched else ()
-    short, begin = is_short(lanes, itemsize) and k >= SOME_TERMS, len(lowering.steps)
+    short, begin, room = is_short(lanes, itemsize) and k >= SOME_TERMS, len(lowering.steps), _room(k)
     left, offset_a = lowering.buffer(view_a.base).number, view_a.offset
-    turns = short and not swapped and a_k != 1 and n >= SOME_COLUMNS and m * k * itemsize > MEDIUM_OPERAND
-    if turns and scattered(a_k * itemsize, contraction_block(k)):
-        left, offset_a, a_m, a_k = copied(lowering, a), 0, k, 1
-        lead_a = (m * k,) if batched else ()
-    bytes_b = k * n * itemsize
+    turns = short and not swapped and a_k != 1 and n >= SOME_COLUMNS and m * room * itemsize > MEDIUM_OPERAND
+    if turns and scattered(a_k * itemsize, contraction_block(room)):
+        a_m, a_k = room + LINE // itemsize, 1  # rows that begin at a multiple of a large power of two collide
+        left, offset_a, lead_a = transposed(lowering, a, a_m), 0, (m * a_m,) if batched else ()
+    bytes_b = room * n * itemsize
     large = bytes_b >= LARGE_OPERAND and m >= MANY_ROWS
     medium = short and bytes_b > MEDIUM_OPERAND and m >= (SOME_ROWS if bytes_b < FAR_OPERAND else FAR_ROWS)
-    medium = medium and n * itemsize > 2 * LINE and scattered(b_k * itemsize, k)
+    medium = medium and n * itemsize > 2 * LINE and scattered(b_k * itemsize, room)
     packed = not across and n > 1 and (b_n != 1 or large or medium)
     if packed:
         source = lowering.pack(item.dtype, source, offset_b, lead_b, (b_k, b_n), k, n, lanes, item.shape)
-        offset_b, b_k, step = 0, lanes, k * lanes
-        lead_b = (vectors * k * lanes,) if batched else ()
+        offset_b, step, b_k = 0, (room if b_n == 1 else k) * lanes, lanes
+        lead_b = (vectors * step,) if batched else ()
     for copy in lowering.steps[begin:]:
         copy.late = short  # a copy of what the forward pass leaves should not be made in it
     axes = (0, 1, 2) if batched else (0, 1)
@@ -111,6 +113,11 @@ def lower_product(lowering: Lowering, group: Group) -> None:
     accesses = operands + bodies.accesses
     kernel = Kernel("contract", sizes, len(sizes) - 1, accesses, body, extra=tuple(bodies.extra), static=static)
     lowering.add(kernel, sizes[0] if sizes[0] > 1 else 0, lowering.label([item, *group.items]))
+
+
+def _room(k: int) -> int:
+    """Terms for which a copy has room."""
+    return -(-k // ROOM) * ROOM if k >= SOME_TERMS else k
 
 
 def lower_generic_product(lowering: Lowering, group: Group) -> None:
@@ -160,11 +167,12 @@ def pack_operand(
         return lowering.packed[key]
     vectors = -(-n // lanes)
     outer = shape[:-2]
-    packed = lowering.new_buffer("arena", dtype, (*outer, vectors, k, lanes))
     b_k, b_n = strides
+    room = _room(k) if b_n == 1 else k
+    packed = lowering.new_buffer("arena", dtype, (*outer, vectors, room, lanes))
     accesses = [
         Access(source, dtype, offset, (*lead, lanes * b_n, b_k, b_n)),
-        Access(packed.number, dtype, 0, (*(vectors * k * lanes for _ in outer), k * lanes, lanes)),
+        Access(packed.number, dtype, 0, (*(vectors * room * lanes for _ in outer), room * lanes, lanes)),
     ]
     # Transposing blocks of registers is slow to compile: one function for operands of all shapes.
     static = (bool(outer), lanes, _at_once(dtype.itemsize, lanes, k) if b_k == 1 else 0)

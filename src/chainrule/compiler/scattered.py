@@ -38,6 +38,21 @@ def copied(lowering: Lowering, x: Item) -> int:
     return lowering.packed[key]
 
 
+def transposed(lowering: Lowering, x: Item, room: int) -> int:
+    """A buffer with the rows of a matrix, or of several, whose columns are contiguous; each has `room` elements.
+
+    The columns are walked first: so one function serves columns of all numbers.
+    """
+    key = ("transposed", x.index, room)
+    if key not in lowering.packed:
+        *lead, m, k = x.shape
+        buffer = lowering.new_buffer("arena", x.dtype, (*lead, m, room))
+        axes = (1, 2, 0) if lead else (1, 0)
+        lowering.write(x, (k, *lead, m), buffer, 0, (1, *(m * room for _ in lead), room), axes)
+        lowering.packed[key] = buffer.number
+    return lowering.packed[key]
+
+
 def near_places(lowering: Lowering, item: Item, image: Place, cotangent: Place) -> tuple[Place, Place, bool]:
     """The operands of a kernel's gradient, or copies, and whether the cotangent's is one in panels of vectors.
 

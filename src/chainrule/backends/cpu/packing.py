@@ -33,7 +33,7 @@ def emit_pack(f: Function) -> None:
         with f.loop(begin, end) as loop:
             left = f.sub(f.extra(1), f.mul(loop.index, lanes))
             here = f.advance(source, dtype, f.mul(f.stride(0, axis_v), loop.index))
-            there = f.advance(result, dtype, f.mul(f.mul(loop.index, f.extra(0)), lanes))
+            there = f.advance(result, dtype, f.mul(f.stride(1, axis_v), loop.index))
             pack(f, here, there, f.minimum(left, lanes), lanes, axis_v)
 
     source, result = f.base(0), f.base(1)
@@ -51,7 +51,7 @@ def _pack_together(f: Function, source: str, result: str, begin: Int, end: Int, 
     A row of a large operand lies in a page of its own: the fewer passes over the rows the better.
     """
     dtype = f.kernel.accesses[0].dtype
-    stride_k, apart = f.stride(0, axis_v + 1), f.mul(f.extra(0), lanes)
+    stride_k, apart = f.stride(0, axis_v + 1), f.stride(1, axis_v)
     full = f.minimum(end, f.let(f"sdiv i64 {f.extra(1)}, {lanes}"))
     groups = f.let(f"and i64 {f.maximum(f.sub(full, begin), 0)}, {-TOGETHER}")
     stop = f.add(begin, groups)
