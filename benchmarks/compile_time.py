@@ -7,11 +7,12 @@ second step costs in the same process, where its program is already in memory.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
+
+from .measure import users_environment
 
 
 def first_call(name: str, rows: int | None = None) -> dict[str, float]:
@@ -43,7 +44,7 @@ def first_call(name: str, rows: int | None = None) -> dict[str, float]:
 
 
 def _fresh(name: str, folder: str, rows: int | None) -> dict[str, float]:
-    environment = {**os.environ, "CHAINRULE_CACHE": folder}
+    environment = users_environment(CHAINRULE_CACHE=folder)
     command = [sys.executable, "-m", "benchmarks.compile_time", name, *([str(rows)] if rows else [])]
     return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 

@@ -173,6 +173,12 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         print("  " + "  ".join(str(cell).ljust(w) for cell, w in zip(row, widths)).rstrip())
 
 
+def users_environment(**given: str) -> dict[str, str]:
+    """The variables of a process as users start one, whose Python keeps the bytecode of modules; and those given."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **given}
+
+
 def resident_bytes() -> int:
     """Memory of this process that is in use now, in bytes."""
     with open("/proc/self/statm") as file:

@@ -12,7 +12,7 @@ import sys
 import time
 
 from .compile_time import compile_seconds
-from .measure import microseconds, table
+from .measure import microseconds, table, users_environment
 from .workloads import WORKLOADS
 
 
@@ -72,8 +72,10 @@ def import_seconds(repeats: int = 11) -> tuple[float, float]:
     )
     pairs = []
     for _ in range(repeats):
-        output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-        pairs.append([float(number) for number in output.split()])
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=users_environment(), check=True, capture_output=True, text=True
+        )
+        pairs.append([float(number) for number in done.stdout.split()])
     numpy, ours = zip(*pairs)
     return statistics.median(numpy), statistics.median(ours)
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-from .measure import available_cores, microseconds, table
+from .measure import available_cores, microseconds, table, users_environment
 from .workloads import WORKLOADS
 
 #: largest aims: uncompiled step over PyTorch eager
@@ -65,7 +64,7 @@ def first_uses() -> dict[str, dict[str, float]]:
 
 def _first_uses_in_fresh_process() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "CHAINRULE_CACHE": folder}
+        environment = users_environment(CHAINRULE_CACHE=folder)
         command = [sys.executable, "-m", "benchmarks.uncompiled"]
         return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
