@@ -372,10 +372,10 @@ class Function:
         return Value(self.from_memory(raw, dtype, width), dtype)
 
     def interleaved(self, stride: Int, dtype: DType, width: int) -> bool:
-        """Whether elements a few places apart are better had by whole vectors and shuffles than one by one."""
+        """Whether elements a few places apart are better read by whole vectors and shuffles than one by one."""
         return (
             isinstance(stride, int) and 2 <= stride <= 4 and width == 16
-            and dtype.itemsize == 4 and self.target.vector_bits >= 512
+            and dtype.itemsize == 4 and self.target.vector_bits >= 256
         )  # fmt: skip
 
     def load_rows(self, pointer: str, dtype: DType, length: int, width: int) -> list[Value]:
@@ -442,6 +442,9 @@ class Function:
         if mask == self.mask(1, width):
             single = self.let(f"load {memory_type(dtype)}, ptr {pointer}, align {align}")
             return self.let(f"insertelement {vector} zeroinitializer, {memory_type(dtype)} {single}, i64 0")
+        pieces = self._pieces(mask, width) if self.target.vector_bits < 256 or dtype.itemsize < 4 else []
+        if pieces:
+            return self._load_pieces(pointer, dtype, width, pieces)
         suffix = _suffix(dtype, width)
         self.declarations.add(
             f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32 immarg, <{width} x i1>, {vector})"
@@ -450,6 +453,20 @@ class Function:
             f"call {vector} @llvm.masked.load.{suffix}.p0(ptr {pointer}, i32 {align}, "
             f"<{width} x i1> {mask}, {vector} zeroinitializer)"
         )
+
+    def _load_pieces(self, pointer: str, dtype: DType, width: int, pieces: list[tuple[int, int]]) -> str:
+        """Elements of which only the first are read, where LLVM would read them one by one."""
+        kind, result = memory_type(dtype), "zeroinitializer"
+        vector = f"<{width} x {kind}>"
+        for first, size in pieces:
+            part = self.load_raw(self.advance(pointer, dtype, first), dtype, size)
+            spread = ", ".join(f"i32 {n - first if first <= n < first + size else size}" for n in range(width))
+            part = self.let(
+                f"shufflevector <{size} x {kind}> {part}, <{size} x {kind}> poison, <{width} x i32> <{spread}>"
+            )
+            order = ", ".join(f"i32 {width + n if first <= n < first + size else n}" for n in range(width))
+            result = self.let(f"shufflevector {vector} {result}, {vector} {part}, <{width} x i32> <{order}>")
+        return result
 
     def from_memory(self, raw: str, dtype: DType, width: int) -> str:
         """Elements as they lie in memory, as values in a register."""
@@ -496,7 +513,7 @@ class Function:
         if stride == 1:
             self.store_raw(raw, pointer, dtype, width, mask)
             return
-        if mask is None and self.interleaved(stride, dtype, width):
+        if mask is None and self.target.vector_bits >= 512 and self.interleaved(stride, dtype, width):
             self._store_interleaved(raw, pointer, dtype, int(stride), width)
             return
         suffix = _suffix(dtype, width)
@@ -522,12 +539,35 @@ class Function:
             single = self.let(f"extractelement {vector} {raw}, i64 0")
             self.line(f"store {memory_type(dtype)} {single}, ptr {pointer}, align {align}")
             return
+        pieces, kind = self._pieces(mask, width), memory_type(dtype)
+        for first, size in pieces:
+            places = ", ".join(f"i32 {n}" for n in range(first, first + size))
+            part = self.let(f"shufflevector {vector} {raw}, {vector} poison, <{size} x i32> <{places}>")
+            self.line(f"store <{size} x {kind}> {part}, ptr {self.advance(pointer, dtype, first)}, align {align}")
+        if pieces:
+            return
         suffix = _suffix(dtype, width)
         self.declarations.add(f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32 immarg, <{width} x i1>)")
         self.line(
             f"call void @llvm.masked.store.{suffix}.p0({vector} {raw}, ptr {pointer}, "
             f"i32 {align}, <{width} x i1> {mask})"
         )
+
+    def _pieces(self, mask: str, width: int) -> list[tuple[int, int]]:
+        """(first lane, lanes) of parts of 8, 4, 2 and 1 lanes that `mask` turns on, if these are known to be the first.
+
+        None where masks have registers of their own. Where they are vectors, a store with one takes a dozen cycles on
+        some hosts, and what it wrote is late to be read; or there are none, and LLVM goes element by element.
+        """
+        count = mask.count("true")
+        if self.target.vector_bits >= 512 or mask != self.mask(count, width):
+            return []
+        found, done = [], 0
+        while done < count:
+            size = 1 << (count - done).bit_length() - 1
+            found.append((done, size))
+            done += size
+        return found
 
 
 def always_masked(f: Function) -> bool:
