@@ -76,6 +76,7 @@ unary("trunc", exact(lambda x: np.trunc(x).astype(x.dtype)), kinds="iuf", values
 unary("round", exact(lambda x: np.round(x).astype(x.dtype)), kinds="iuf", values=no_kink)
 unary("exp", precise(np.exp))
 unary("expm1", precise(np.expm1))
+unary("elu", exact(lambda x: np.where(x <= 0, np.expm1(x), x).astype(x.dtype)), loose=2.0, values=distinct)
 unary("log", precise(np.log), low=0.1)
 unary("log1p", precise(np.log1p), low=-0.8)
 unary("sqrt", precise(np.sqrt), low=0.1)

@@ -40,7 +40,7 @@ DEALT = 8
 AWAITED_ROW = 768
 #: primitives that cost many instructions
 TRANSCENDENTAL = frozenset(
-    "exp expm1 log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
+    "exp expm1 elu log log1p sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf sigmoid pow".split()
 )
 
 

@@ -10,7 +10,7 @@ import math
 
 from .. import functions as fn
 from ..errors import ShapeError
-from ..functions.elementwise import rectified
+from ..functions.elementwise import exponential_linear, rectified
 from ..ops.base import misuse
 from ..tensor import Tensor
 from ._common import axis_of, check_floating, check_number, fail
@@ -66,8 +66,8 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     Returns:
         The shape and dtype of `input`.
     Numerics:
-        Uses ``expm1`` of the negative part alone, so large x neither overflow nor give 0 * inf in the derivative.
-        The derivative at 0 is that of the branch for x <= 0, ``alpha``.
+        Uses ``expm1`` for x <= 0 alone, so large x neither overflow nor give 0 * inf in the derivative. The derivative
+        follows from the result, and at 0 is that of the branch for x <= 0, ``alpha``.
     Example:
         >>> import chainrule as cr
         >>> cr.functional.elu(cr.asarray([-100.0, 0.0, 2.0])).tolist()
@@ -78,9 +78,8 @@ def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """
     check_floating("elu", input)
     check_number("elu", "alpha", alpha)
-    positive = input > 0
-    negative_part = fn.expm1(fn.where(positive, 0, input))
-    return fn.where(positive, input, negative_part if alpha == 1.0 else negative_part * alpha)
+    plain = exponential_linear(input)
+    return plain if alpha == 1.0 else fn.where(plain > 0, plain, plain * alpha)
 
 
 SELU_ALPHA = 1.6732632423543772848170429916717

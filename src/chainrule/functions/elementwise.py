@@ -61,6 +61,7 @@ round = _unary("round", "The nearest whole number; halves go to the even one.", 
 trunc = _unary("trunc", "x without its fractional part.", "same")
 square = _unary("square", "x times x.", "record")
 reciprocal = _unary("reciprocal", "1 / x.")
+exponential_linear = _unary("elu", "x where x > 0, else exp(x) - 1; what `chainrule.functional.elu` computes.")
 rectified = _unary("relu", "0 where x <= 0, else x; what `chainrule.functional.relu` computes.", "record")
 abs = _unary("abs", "Absolute value, real for complex x; its derivative at 0 is taken as 0.", "record")
 negative = _unary("neg", "-x.", "record")

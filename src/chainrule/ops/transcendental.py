@@ -12,7 +12,7 @@ import numpy as np
 
 from . import elementary
 from .elementwise import Binary, Unary
-from .rules import add, div, emit, full_like, mul, neg, square, sub
+from .rules import add, div, emit, full_like, mul, neg, square, sub, where
 
 
 def _one_minus_square(x):
@@ -57,6 +57,26 @@ class Expm1(Unary):
 
     def scalar(self, b, x):
         return elementary.expm1(b, x)
+
+
+class Elu(Unary):
+    """x where x > 0, else e ** x - 1.
+
+    A primitive because of its derivative, which asks the result, not x: a network keeps the one anyway.
+    """
+
+    name = "elu"
+    kinds = "f"
+
+    def chain(self, node, c):
+        slope = add(node, full_like(node, 1.0))
+        return where(emit("le", node, full_like(node, 0)), mul(c, slope), c)
+
+    def numpy(self, x):
+        return np.where(x <= 0, np.expm1(np.minimum(x, 0)), x)
+
+    def scalar(self, b, x):
+        return b.select(b.le(x, b.const(0, x.dtype)), elementary.expm1(b, x), x)
 
 
 class Log(Unary):

@@ -19,7 +19,7 @@ STREAMED = 8
 #: vectors of a row that are written out one by one
 SHORT_ROW = 16
 #: vectors of elementary functions that 32 registers hold side by side, their constants included
-SIDE_BY_SIDE = {"exp": 4, "expm1": 4, "sigmoid": 4, "sinh": 4, "tanh": 2, "atan": 2}
+SIDE_BY_SIDE = {"exp": 4, "expm1": 4, "elu": 4, "sigmoid": 4, "sinh": 4, "tanh": 2, "atan": 2}
 
 
 def emit_map(f: Function) -> None:
