@@ -36,8 +36,8 @@ def compute_at_use(items: list[Item], outputs: list[Item]) -> list[Item]:
     """`items`, operands first, with copies of what epilogues would store for others."""
     if any(item.kind == "bmm" for item in items):
         items = _of_products(items, outputs)
-    if any(item.kind in CONVOLUTIONS for item in items):
-        items = _of_images(items, outputs)
+    if any(item.kind == "bmm" or item.kind in CONVOLUTIONS for item in items):
+        items = _of_results(items, outputs)
     return items
 
 
@@ -61,25 +61,27 @@ def _of_products(items: list[Item], outputs: list[Item]) -> list[Item]:
     return ordered(items, outputs) if changed else items
 
 
-def _of_images(items: list[Item], outputs: list[Item]) -> list[Item]:
-    """With copies that read what of the epilogue of a convolution is stored for others anyway."""
+def _of_results(items: list[Item], outputs: list[Item]) -> list[Item]:
+    """With copies that read what of the epilogue of a product or a convolution is stored for others anyway."""
     search = _Search(items, outputs)
     stored = set(search.needed)
     depth: dict[int, int] = {}  # products, convolutions and reductions that an item needs one after another
-    anchors: dict[int, Item | None] = {}  # the convolution of whose epilogue an item is
+    anchors: dict[int, Item | None] = {}  # the product or convolution of whose epilogue an item is
     for item in items:
         heavy = item.kind in HEAVY or is_reduction(item)
         depth[id(item)] = level = max((depth[id(x)] for x in item.inputs), default=0) + heavy
         before = (anchors[id(x)] for x in item.inputs if _is_elementwise(item) and depth[id(x)] == level)
-        anchors[id(item)] = item if item.kind in CONVOLUTIONS else next(filter(None, before), None)
+        multiplies = item.kind == "bmm" or item.kind in CONVOLUTIONS
+        anchors[id(item)] = item if multiplies else next(filter(None, before), None)
     found: list[tuple[Item, Item, Item]] = []
     for item in items:
-        if item.kind in MOVEMENTS or len(item.shape) < 3 or example_bytes(item) < LEAST_BYTES:
+        if item.kind in MOVEMENTS or len(item.shape) < 2 or example_bytes(item) < LEAST_BYTES:
             continue
         anchor, level = anchors[id(item)], depth[id(item)]
         readers = [user for user in search.users[id(item)] if anchor is None or anchors[id(user)] is not anchor]
         behind = [user for user in readers if user.kind == "sum" or _is_elementwise(user)]
-        behind = [user for user in behind if anchors[id(user)] is None and depth[id(user)] > level]
+        matrix = anchor is not None and anchor.kind == "bmm"
+        behind = [user for user in behind if depth[id(user)] > level and (matrix or anchors[id(user)] is None)]
         chain = None
         if _is_simple(item) and id(item) not in search.needed and len(behind) == len(readers) > 0:
             chain = search.from_stored(item, stored)
@@ -97,6 +99,7 @@ class _Search:
 
     def __init__(self, items: list[Item], outputs: list[Item]):
         self.time = times(items)
+        self.place = {id(item): place for place, item in enumerate(items)}  # copies have no index yet
         self.users: dict[int, list[Item]] = {id(item): [] for item in items}
         self.needed = {id(shown(item)) for item in outputs} | {id(item) for item in outputs}
         self.stored = set(self.needed)  # with products that are reduced
@@ -176,7 +179,7 @@ class _Search:
                     return None
         if len(read) > MOST_READ:
             return None
-        return sorted(inside.values(), key=lambda x: x.index), [*read.values()]
+        return sorted(inside.values(), key=lambda x: self.place[id(x)]), [*read.values()]
 
 
 def _is_elementwise(item: Item) -> bool:
