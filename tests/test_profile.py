@@ -121,11 +121,13 @@ def test_chunks_of_several_threads_add_up(threads):
         with cr.profile() as profile:
             for _ in range(4):
                 assert np.array_equal(step(x, w).numpy(), expected)
-        region = cr.explain(step, x, w).plan.regions[-1]
+        plan = cr.explain(step, x, w).plan
     finally:
         cr.set_num_threads(before)
     (call,) = [call for call in profile.calls if call.kind == "contract"]
-    (task,) = region.tasks
+    region = plan.regions[-1]  # the last task of which multiplies; operands may be copied before
+    task = region.tasks[-1]
+    assert plan.kernels[task.calls[-1].kernel].kind == "contract"
     assert call.calls == 4 and call.chunks == 4 * -(-task.extent // task.chunk)
     assert region.parallel == (threads == 2)
 
